@@ -1,0 +1,352 @@
+//! One authorization: one record, from the request to its end.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, CodeChallenge, RecordId, ScopeSet, Secret, SecretHash, Subject, Timestamp};
+
+/// One authorization. Its states, and who moves it, are drawn in
+/// [`protocol`](crate::protocol#the-life-of-an-authorization).
+///
+/// Field names are short in storage, since there may be millions of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its record.
+    pub id: RecordId,
+    /// Whose.
+    #[serde(rename = "c")]
+    pub client_id: ClientId,
+    /// The client's [`epoch`](super::Client::epoch) when this began.
+    #[serde(rename = "e", default)]
+    pub client_epoch: u32,
+    /// When it began.
+    #[serde(rename = "t")]
+    pub created_at: Timestamp,
+    /// Where it stands.
+    #[serde(rename = "s")]
+    pub state: GrantState,
+}
+
+/// Where an authorization stands. Each state holds what is true in it and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "records are made one at a time, and mostly Active"
+)]
+pub enum GrantState {
+    /// Asked for; the user has not decided.
+    #[serde(rename = "p")]
+    Pending(PendingAuthorization),
+    /// Allowed; the code is on its way.
+    #[serde(rename = "c")]
+    CodeIssued(CodeIssued),
+    /// Tokens are out.
+    #[serde(rename = "a")]
+    Active(Active),
+    /// Over. Nothing leads away from here.
+    #[serde(rename = "r")]
+    Revoked(Revocation),
+}
+
+/// A validated authorization request that waits for its user (RFC 6749 section 4.1.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingAuthorization {
+    /// The hash of the secret in the interaction handle.
+    #[serde(rename = "h")]
+    pub interaction: SecretHash,
+    /// The hash of the secret that binds it to the browser that began it.
+    #[serde(rename = "b")]
+    pub browser: SecretHash,
+    /// The matched redirection URI, as the client sent it.
+    #[serde(rename = "u")]
+    pub redirect_uri: String,
+    /// Whether the client sent it, or it is the only registered one.
+    #[serde(rename = "us")]
+    pub redirect_uri_sent: bool,
+    /// The client's `state`, to be returned unchanged.
+    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// What the client asks for.
+    #[serde(rename = "sc")]
+    pub scope: ScopeSet,
+    /// PKCE; `None` only for a client of the plain RFC 6749 profile.
+    #[serde(rename = "ch", default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<CodeChallenge>,
+    /// What the client wants the user to be asked.
+    #[serde(rename = "pr", default)]
+    pub prompt: Prompt,
+    /// The longest time since the user last signed in, in seconds.
+    #[serde(rename = "ma", default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+    /// Whom the client believes to be signing in.
+    #[serde(rename = "lh", default, skip_serializing_if = "Option::is_none")]
+    pub login_hint: Option<String>,
+    /// The languages that the client asks for, best first.
+    #[serde(rename = "ui", default, skip_serializing_if = "Option::is_none")]
+    pub ui_locales: Option<String>,
+    /// When it began: a `prompt=login` is answered by a sign-in after this.
+    #[serde(rename = "t")]
+    pub requested_at: Timestamp,
+    /// When it is too late to answer.
+    #[serde(rename = "x")]
+    pub expires_at: Timestamp,
+}
+
+/// What the client wants the user to be asked (`prompt`, OpenID Connect Core 1.0 section 3.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// `none`: nothing; answer with an error where a question would be needed.
+    #[serde(rename = "n", default)]
+    pub none: bool,
+    /// `login`: to sign in again.
+    #[serde(rename = "l", default)]
+    pub login: bool,
+    /// `consent`: to allow again.
+    #[serde(rename = "c", default)]
+    pub consent: bool,
+    /// `select_account`: to say which account.
+    #[serde(rename = "s", default)]
+    pub select_account: bool,
+}
+
+/// An authorization with a code that was not redeemed yet (RFC 6749 section 4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeIssued {
+    /// Who allowed.
+    #[serde(rename = "s")]
+    pub subject: Subject,
+    /// When that user signed in.
+    #[serde(rename = "at")]
+    pub auth_time: Timestamp,
+    /// What was allowed.
+    #[serde(rename = "sc")]
+    pub scope: ScopeSet,
+    /// Whether less was allowed than asked for; the token response then says what.
+    #[serde(rename = "nr", default)]
+    pub narrowed: bool,
+    /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
+    #[serde(rename = "ce", default)]
+    pub consent_epoch: u32,
+    /// What must be shown to redeem the code.
+    #[serde(rename = "p")]
+    pub proof: CodeProof,
+    /// Where the code was sent, and the state that went with it: a repeated submission of the
+    /// consent page gets the same answer.
+    #[serde(rename = "u")]
+    pub redirect_uri: String,
+    /// The client's `state`.
+    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The interaction that produced it; `None` when no page was shown.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub interaction: Option<SecretHash>,
+    /// The browser it was begun in.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<SecretHash>,
+    /// When the code stops working.
+    #[serde(rename = "x")]
+    pub expires_at: Timestamp,
+    /// Wrong verifiers so far.
+    #[serde(rename = "g", default)]
+    pub wrong_guesses: u8,
+}
+
+/// What a code is bound to (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
+///
+/// It outlives the code inside an [`Active`] grant: a replay revokes only if the replayer can show
+/// all of it (OAuth 2.1 section 7.5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeProof {
+    /// The hash of the code's secret.
+    #[serde(rename = "h")]
+    pub code: SecretHash,
+    /// The challenge, where one was sent.
+    #[serde(rename = "ch", default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<CodeChallenge>,
+    /// The hash of the redirection URI that the code was sent to.
+    #[serde(rename = "u")]
+    pub redirect_uri: SecretHash,
+    /// Whether the authorization request named it, so that the token request must.
+    #[serde(rename = "us", default)]
+    pub redirect_uri_sent: bool,
+}
+
+/// An authorization whose tokens are out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// Who allowed; `None` for client credentials.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// When that user signed in.
+    #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+    /// What was allowed.
+    #[serde(rename = "sc")]
+    pub scope: ScopeSet,
+    /// The epoch of the consent it stands on.
+    #[serde(rename = "ce", default)]
+    pub consent_epoch: u32,
+    /// What the redeemed code was bound to; `None` for client credentials.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<CodeProof>,
+    /// The refresh token that is valid now.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshToken>,
+    /// The live access tokens, oldest first, [`Active::MAX_ACCESS_TOKENS`] at most.
+    #[serde(rename = "a")]
+    pub access_tokens: Vec<AccessToken>,
+}
+
+impl Active {
+    /// The most access tokens that one authorization has alive. One more retires the oldest.
+    pub const MAX_ACCESS_TOKENS: usize = 16;
+}
+
+/// The refresh side of an active authorization (RFC 6749 section 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshToken {
+    /// The hash of the current token's secret.
+    #[serde(rename = "h")]
+    pub hash: SecretHash,
+    /// By which a retired token of this grant is told from one that was never issued.
+    #[serde(rename = "k", with = "super::bytes")]
+    pub family: [u8; 16],
+    /// When the current token goes stale unless it is used.
+    #[serde(rename = "i")]
+    pub idle_expires_at: Timestamp,
+    /// When the whole authorization ends, used or not.
+    #[serde(rename = "x")]
+    pub expires_at: Timestamp,
+    /// The predecessor, while a retry with it gets the same answer.
+    #[serde(rename = "pv", default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRefreshToken>,
+}
+
+/// A refresh token that was just exchanged.
+///
+/// The answer it got is not stored: its tokens are HMACs of `nonce` under the presented token's own
+/// secret, so the server can repeat the answer to whoever presents that token, and a copy of the
+/// store can give it to nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousRefreshToken {
+    /// The hash of its secret.
+    #[serde(rename = "h")]
+    pub hash: SecretHash,
+    /// What its successors were derived with.
+    #[serde(rename = "n", with = "super::bytes")]
+    pub nonce: [u8; 16],
+    /// When it was exchanged.
+    #[serde(rename = "t")]
+    pub rotated_at: Timestamp,
+}
+
+/// An access token, as the record keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// The hash of its secret.
+    #[serde(rename = "h")]
+    pub hash: SecretHash,
+    /// What it opens, where that is less than the whole authorization.
+    #[serde(rename = "sc", default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
+    /// When it was issued.
+    #[serde(rename = "t")]
+    pub issued_at: Timestamp,
+    /// When it expires.
+    #[serde(rename = "x")]
+    pub expires_at: Timestamp,
+}
+
+/// The end of an authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Why.
+    #[serde(rename = "w")]
+    pub reason: RevocationReason,
+    /// When.
+    #[serde(rename = "t")]
+    pub at: Timestamp,
+    /// Whose authorization it was.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+}
+
+/// Why an authorization ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationReason {
+    /// The user said no.
+    Denied,
+    /// The client revoked it (RFC 7009).
+    Client,
+    /// The user withdrew the consent.
+    User,
+    /// The operator ended it.
+    Operator,
+    /// The code was presented twice (RFC 6749 section 4.1.2).
+    CodeReplayed,
+    /// A retired refresh token was presented (RFC 9700 section 4.14.2).
+    RefreshTokenReused,
+    /// Too many wrong verifiers for its code.
+    TooManyGuesses,
+    /// The user's password changed or the account was disabled.
+    AccountChanged,
+}
+
+impl Grant {
+    /// Whose authorization it is, once somebody has allowed it.
+    pub fn subject(&self) -> Option<&Subject> {
+        match &self.state {
+            GrantState::Pending(_) => None,
+            GrantState::CodeIssued(code) => Some(&code.subject),
+            GrantState::Active(active) => active.subject.as_ref(),
+            GrantState::Revoked(revocation) => revocation.subject.as_ref(),
+        }
+    }
+
+    /// What is allowed, once something is.
+    pub fn scope(&self) -> Option<&ScopeSet> {
+        match &self.state {
+            GrantState::CodeIssued(code) => Some(&code.scope),
+            GrantState::Active(active) => Some(&active.scope),
+            GrantState::Pending(_) | GrantState::Revoked(_) => None,
+        }
+    }
+
+    /// The epoch of the consent it stands on, once it stands on one.
+    pub fn consent_epoch(&self) -> Option<u32> {
+        match &self.state {
+            GrantState::CodeIssued(code) => Some(code.consent_epoch),
+            GrantState::Active(active) => active.subject.as_ref().map(|_| active.consent_epoch),
+            GrantState::Pending(_) | GrantState::Revoked(_) => None,
+        }
+    }
+}
+
+impl RefreshToken {
+    const RANDOM: usize = 24;
+
+    /// The secret of a refresh token of this family: 192 bits out of `source`, and a 64-bit mark of
+    /// the family. The mark lets a retired token be recognised without keeping every one that
+    /// ever was.
+    pub(crate) fn mark(family: &[u8; 16], source: &Secret) -> Secret {
+        let mut bytes = *source.expose();
+        let (random, mark) = bytes.split_at_mut(Self::RANDOM);
+        mark.copy_from_slice(&Self::mark_of(family, random));
+        Secret::from_bytes(bytes)
+    }
+
+    /// Whether `secret` was once the secret of a token of this family.
+    pub(crate) fn is_of_family(&self, secret: &Secret) -> bool {
+        use subtle::ConstantTimeEq as _;
+
+        let (random, mark) = secret.expose().split_at(Self::RANDOM);
+        Self::mark_of(&self.family, random).ct_eq(mark).into()
+    }
+
+    fn mark_of(family: &[u8; 16], random: &[u8]) -> [u8; 8] {
+        let mac = super::mac(family, "grantor refresh family", random);
+        let mut mark = [0; 8];
+        mark.copy_from_slice(mac.split_at(8).0);
+        mark
+    }
+}

@@ -1,0 +1,103 @@
+//! Plain data: what an authorization server knows, with no rule about what may be done with it.
+
+mod account;
+mod client;
+mod consent;
+mod grant;
+mod identifiers;
+mod issuer;
+mod pkce;
+mod policy;
+mod redirect_uri;
+mod scope;
+mod secret;
+mod session;
+mod time;
+
+pub use self::account::{Account, Authentication};
+pub use self::client::{
+    ApplicationType, Client, ClientAuthMethod, ClientSecret, ClientType, GrantType,
+};
+pub use self::consent::{Consent, ConsentState};
+pub use self::grant::{
+    AccessToken, Active, CodeIssued, CodeProof, Grant, GrantState, PendingAuthorization,
+    PreviousRefreshToken, Prompt, RefreshToken, Revocation, RevocationReason,
+};
+pub use self::identifiers::{ClientId, InvalidClientId, InvalidSubject, RecordId, Subject};
+pub use self::issuer::{InvalidIssuer, Issuer};
+pub use self::pkce::{CodeChallenge, CodeVerifier};
+pub use self::policy::{InvalidPolicy, Policy, RefreshPolicy, Rotation, ScopeDefinition};
+pub use self::redirect_uri::{InvalidRedirectUri, RedirectUri, RedirectUriKind};
+pub use self::scope::{InvalidScope, ScopeSet, ScopeToken};
+pub use self::secret::{Handle, HandleKind, Secret, SecretHash, SecretString};
+pub use self::session::Session;
+pub use self::time::Timestamp;
+
+pub(crate) use self::redirect_uri::kind_of as redirect_uri_kind;
+pub(crate) use self::secret::mac;
+
+/// Fixed-size byte strings as MessagePack `bin`, which serde's own arrays are not.
+mod bytes {
+    use serde::de::{Error, SeqAccess, Visitor};
+
+    pub(super) fn serialize<S: serde::Serializer, const N: usize>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        struct Bytes<const N: usize>;
+
+        impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
+            type Value = [u8; N];
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{N} bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; N], E> {
+                bytes
+                    .try_into()
+                    .map_err(|_| E::invalid_length(bytes.len(), &self))
+            }
+
+            // Formats without a byte string (JSON) write a list of numbers.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<[u8; N], A::Error> {
+                let mut out = [0; N];
+                for (at, slot) in out.iter_mut().enumerate() {
+                    *slot = seq
+                        .next_element()?
+                        .ok_or_else(|| A::Error::invalid_length(at, &"a fixed-size byte string"))?;
+                }
+                Ok(out)
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes::<N>)
+    }
+}
+
+/// SHA-256 over length-prefixed parts, in hexadecimal: a fixed-length name for text that must not
+/// choose where a record lies.
+fn hex_digest(parts: &[&[u8]]) -> String {
+    use std::fmt::Write as _;
+
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context
+        .finish()
+        .as_ref()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

@@ -1,0 +1,205 @@
+//! Scopes (RFC 6749 section 3.3).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One scope: printable ASCII without space, quote and backslash, compared byte by byte.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeToken(Box<str>);
+
+impl ScopeToken {
+    /// The longest accepted scope, in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// Checks and wraps one scope.
+    pub fn parse(text: &str) -> Result<Self, InvalidScope> {
+        // RFC 6749 appendix A.4: scope-token = 1*NQCHAR, %x21 / %x23-5B / %x5D-7E.
+        let nqchar = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(nqchar) {
+            return Err(InvalidScope);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The scope as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ScopeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ScopeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A set of scopes. The order in which a client wrote them has no meaning (RFC 6749 section 3.3),
+/// so none is kept.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScopeSet(BTreeSet<ScopeToken>);
+
+impl ScopeSet {
+    /// The most scopes that one set may hold.
+    pub const MAX_COUNT: usize = 64;
+
+    /// No scope.
+    pub const fn empty() -> Self {
+        Self(BTreeSet::new())
+    }
+
+    /// Reads a space-delimited list. The empty text is the empty set.
+    pub fn parse(text: &str) -> Result<Self, InvalidScope> {
+        if text.is_empty() {
+            return Ok(Self::empty());
+        }
+        let mut set = BTreeSet::new();
+        for token in text.split(' ') {
+            set.insert(ScopeToken::parse(token)?);
+            if set.len() > Self::MAX_COUNT {
+                return Err(InvalidScope);
+            }
+        }
+        Ok(Self(set))
+    }
+
+    /// Whether there is no scope in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many scopes it holds.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The scopes, in byte order.
+    pub fn iter(&self) -> impl Iterator<Item = &ScopeToken> {
+        self.0.iter()
+    }
+
+    /// Whether `scope` is in it.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.iter().any(|token| token.as_str() == scope)
+    }
+
+    /// Whether every scope of this set is in `other`.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    /// The scopes of both.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
+
+    /// The scopes that both have.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+}
+
+impl FromIterator<ScopeToken> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = ScopeToken>>(tokens: I) -> Self {
+        Self(tokens.into_iter().collect())
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, token) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(token.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl FromStr for ScopeSet {
+    type Err = InvalidScope;
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for ScopeSet {
+    type Error = InvalidScope;
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ScopeSet> for String {
+    fn from(set: ScopeSet) -> Self {
+        set.to_string()
+    }
+}
+
+/// The text is not a list of scopes (RFC 6749 section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is printable ASCII without quote and backslash; scopes are divided by one space")]
+pub struct InvalidScope;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_of_rfc_6749_is_enforced() {
+        // Requirement 6749-039, ATTACKS J14.
+        for bad in [
+            "a  b",
+            " a",
+            "a ",
+            "a\tb",
+            "a\nb",
+            "a\"b",
+            "a\\b",
+            "a\0",
+            "caf\u{e9}",
+            "\u{7f}",
+        ] {
+            assert_eq!(ScopeSet::parse(bad), Err(InvalidScope), "{bad:?}");
+        }
+        assert_eq!(ScopeSet::parse("a b"), ScopeSet::parse("b a"));
+        assert_ne!(ScopeSet::parse("READ"), ScopeSet::parse("read"));
+        assert_eq!(ScopeSet::parse(""), Ok(ScopeSet::empty()));
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused() {
+        // ATTACKS J06.
+        let many: Vec<String> = (0..=ScopeSet::MAX_COUNT).map(|n| n.to_string()).collect();
+        assert_eq!(ScopeSet::parse(&many.join(" ")), Err(InvalidScope));
+        assert_eq!(ScopeToken::parse(&"x".repeat(257)), Err(InvalidScope));
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_set_are_the_same_thing(tokens in proptest::collection::vec("[!#-\\[\\]-~]{1,12}", 0..9)) {
+            let set = ScopeSet::parse(&tokens.join(" ")).expect("grammar");
+            prop_assert_eq!(ScopeSet::parse(&set.to_string()).expect("its own text"), set);
+        }
+    }
+}
