@@ -28,10 +28,6 @@ pub struct Grant {
 
 /// Where an authorization stands. Each state holds what is true in it and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "records are made one at a time, and mostly Active"
-)]
 pub enum GrantState {
     /// Asked for; the user has not decided.
     #[serde(rename = "p")]

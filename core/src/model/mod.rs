@@ -37,7 +37,7 @@ pub(crate) use self::redirect_uri::kind_of as redirect_uri_kind;
 pub(crate) use self::secret::mac;
 
 /// Fixed-size byte strings as MessagePack `bin`, which serde's own arrays are not.
-mod bytes {
+pub(crate) mod bytes {
     use serde::de::{Error, SeqAccess, Visitor};
 
     pub(super) fn serialize<S: serde::Serializer, const N: usize>(
@@ -83,7 +83,7 @@ mod bytes {
 
 /// SHA-256 over length-prefixed parts, in hexadecimal: a fixed-length name for text that must not
 /// choose where a record lies.
-fn hex_digest(parts: &[&[u8]]) -> String {
+pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
     use std::fmt::Write as _;
 
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);

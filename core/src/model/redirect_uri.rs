@@ -420,7 +420,7 @@ mod tests {
         #[test]
         fn a_match_is_equality_but_for_a_loopback_port(
             base in prop_oneof![
-                Just("https://a.test/cb"), Just("http://127.0.0.1/cb"), Just("http://[::1]:80/cb"),
+                Just("https://a.test/cb"), Just("http://127.0.0.1/cb"), Just("http://[::1]:81/cb"),
                 Just("com.example.app:/cb"), Just("http://localhost/cb"),
             ],
             at in 0..40_usize, insert in "[ -~]{0,6}", cut in 0..3_usize,

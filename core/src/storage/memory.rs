@@ -116,6 +116,7 @@ impl Storage for MemoryStorage {
         let bytes = key.to_bytes();
         let mut shard = lock(self.shard(&bytes));
         let mut introduced = match shard.get_mut(bytes.as_slice()) {
+            Some(slot) if slot.stored.commit == id => return Ok(CommitOutcome::Applied),
             found if found.as_ref().map(|slot| slot.stored.commit) != expect => {
                 return Ok(CommitOutcome::Conflict);
             }

@@ -7,6 +7,7 @@
 #![doc = include_str!("../../docs/storage-contract.md")]
 
 mod memory;
+mod record;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::MemoryStorage;
+pub use self::record::{Loaded, Record};
 use crate::model::Timestamp;
 
 /// A store of records. See the [module documentation](self) for the contract, clause by clause.
@@ -34,6 +36,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Replaces one record, if the stored one is still the one that `commit.expect` names.
     ///
     /// *Atomicity*: of several commits that expect the same predecessor, exactly one is applied.
+    /// *Idempotence*: if the stored record was written by this very commit, the answer is
+    /// [`CommitOutcome::Applied`] again.
     /// *Durability on return*: when this returns [`CommitOutcome::Applied`], the record survives a
     /// crash. *Index freshness*: every name in `commit.record.indexes` lists the key from before the
     /// record can be loaded; an index entry may dangle, it may never be missing.

@@ -1,0 +1,366 @@
+//! What operators do with clients, and users with what they allowed.
+
+use serde::Serialize;
+
+use super::AuthorizationServer;
+use super::step::{Error, Facts, Unavailable};
+use crate::model::{
+    Client, ClientId, ConsentState, Grant, GrantState, RecordId, RevocationReason, ScopeSet,
+    Subject, Timestamp,
+};
+use crate::protocol::register::{self, Registered, Registration};
+use crate::protocol::{Context, Decision, consent, revoke};
+use crate::storage::{Cursor, Index, Key, Kind, Listing, Swept};
+
+/// A client that a user has allowed something, as the page of connected apps shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Connection {
+    /// The client.
+    pub client_id: ClientId,
+    /// What it called itself when it was allowed.
+    pub client_name: String,
+    /// What it may do.
+    pub scope: ScopeSet,
+    /// Since when.
+    pub granted_at: Timestamp,
+}
+
+/// An authorization, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GrantSummary {
+    /// Its public identifier.
+    pub id: RecordId,
+    /// The client.
+    pub client_id: ClientId,
+    /// The user; `None` for client credentials and for what nobody has answered yet.
+    pub subject: Option<Subject>,
+    /// What is allowed.
+    pub scope: Option<ScopeSet>,
+    /// `pending`, `code_issued`, `active` or `revoked`.
+    pub state: &'static str,
+    /// When it began.
+    pub created_at: Timestamp,
+}
+
+/// How many keys a listing asks the store for at a time.
+const PAGE: usize = 256;
+
+impl AuthorizationServer {
+    /// Registers a client.
+    pub async fn register_client(&self, registration: &Registration) -> Result<Registered, Error> {
+        let mut attempts = self.attempts();
+        loop {
+            let chosen = registration.client_id.as_ref();
+            let keys: Vec<Key> = chosen.map(Key::client).into_iter().collect();
+            let facts = self.load(&keys).await?;
+            let mut entropy = self.entropy()?;
+            let existing = facts.client(chosen);
+            let decision = register::register(registration, existing, self.context(), &mut entropy);
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                return outcome.map_err(Error::Refused);
+            }
+        }
+    }
+
+    /// A registered client, if it was not removed.
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Client>, Error> {
+        let facts = self.load(&[Key::client(id)]).await?;
+        Ok(facts
+            .client(Some(id))
+            .filter(|client| client.removed_at.is_none())
+            .cloned())
+    }
+
+    /// Every registered client.
+    pub async fn clients(&self) -> Result<Vec<Client>, Error> {
+        let mut clients = Vec::new();
+        let mut after = None;
+        loop {
+            let (facts, keys, next) = self.page(&Listing::Kind(Kind::Client), after).await?;
+            let ids = keys
+                .iter()
+                .filter_map(|key| std::str::from_utf8(key.id()).ok());
+            let found = ids.filter_map(|id| ClientId::parse(id).ok());
+            clients.extend(found.filter_map(|id| {
+                facts
+                    .client(Some(&id))
+                    .filter(|client| client.removed_at.is_none())
+                    .cloned()
+            }));
+            after = match next {
+                Some(cursor) => Some(cursor),
+                None => return Ok(clients),
+            };
+        }
+    }
+
+    /// Gives a confidential client a new secret; the old one works on for the policy's overlap.
+    pub async fn rotate_client_secret(&self, id: &ClientId) -> Result<Registered, Error> {
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(&[Key::client(id)]).await?;
+            let mut entropy = self.entropy()?;
+            let client = facts.client(Some(id));
+            let decision = register::rotate_secret(client, self.context(), &mut entropy);
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                return outcome.map_err(Error::Refused);
+            }
+        }
+    }
+
+    /// Removes a client and everything that was issued to it.
+    pub async fn remove_client(&self, id: &ClientId) -> Result<(), Error> {
+        self.change_client(id, |client, ctx| register::remove(client, ctx))
+            .await
+    }
+
+    /// Revokes everything that was ever issued to a client. It can ask again.
+    pub async fn revoke_client_grants(&self, id: &ClientId) -> Result<(), Error> {
+        self.change_client(id, |client, _| revoke::everything_of_client(client))
+            .await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        rule: impl Fn(Option<&Client>, Context<'_>) -> Decision<()>,
+    ) -> Result<(), Error> {
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(&[Key::client(id)]).await?;
+            let mut entropy = self.entropy()?;
+            let decision = rule(facts.client(Some(id)), self.context());
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                return outcome.map_err(Error::Refused);
+            }
+        }
+    }
+
+    /// What a user has allowed, to whom. A withdrawal that was interrupted is still listed, so that
+    /// it can be asked for again.
+    pub async fn connections(&self, subject: &Subject) -> Result<Vec<Connection>, Error> {
+        let mut connections = Vec::new();
+        let mut after = None;
+        loop {
+            let index = Listing::Index(Index::consents_of(subject));
+            let (facts, keys, next) = self.page(&index, after).await?;
+            let consents = keys.iter().filter_map(|key| facts.consent(key));
+            let standing = consents.filter(|consent| {
+                consent.subject == *subject && consent.state != ConsentState::Withdrawn
+            });
+            connections.extend(standing.map(|consent| Connection {
+                client_id: consent.client_id.clone(),
+                client_name: consent.client_name.clone(),
+                scope: consent.scope.clone(),
+                granted_at: consent.granted_at,
+            }));
+            after = match next {
+                Some(cursor) => Some(cursor),
+                None => return Ok(connections),
+            };
+        }
+    }
+
+    /// Withdraws what a user allowed a client, and revokes every grant that it stood for.
+    ///
+    /// The consent is marked first, so that nothing new can be issued on it; then the grants are
+    /// revoked one by one; then the mark becomes final. A crash in between leaves the mark, and the
+    /// same call takes it up again. It is answered only when all of it is durable.
+    pub async fn withdraw_consent(
+        &self,
+        subject: &Subject,
+        client_id: &ClientId,
+    ) -> Result<(), Error> {
+        let key = Key::consent(subject, client_id);
+        let mut attempts = self.attempts();
+        let marked = loop {
+            let facts = self.load(std::slice::from_ref(&key)).await?;
+            let mut entropy = self.entropy()?;
+            let decision = consent::withdraw(facts.consent(&key), self.context());
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                break outcome.map_err(Error::Refused)?;
+            }
+        };
+        self.for_each_grant(subject, |found, ctx| {
+            revoke::withdrawn_grant(found, &marked, ctx)
+        })
+        .await?;
+        loop {
+            let facts = self.load(std::slice::from_ref(&key)).await?;
+            let mut entropy = self.entropy()?;
+            let decision = consent::finish_withdrawal(facts.consent(&key), marked.epoch);
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                return outcome.map_err(Error::Refused);
+            }
+        }
+    }
+
+    /// The authorizations of a user.
+    pub async fn grants_of(&self, subject: &Subject) -> Result<Vec<GrantSummary>, Error> {
+        self.list_grants(&Listing::Index(Index::grants_of(subject)), |grant| {
+            grant.subject() == Some(subject)
+        })
+        .await
+    }
+
+    /// Every authorization in the store. This walks all of them.
+    pub async fn grants(&self) -> Result<Vec<GrantSummary>, Error> {
+        self.list_grants(&Listing::Kind(Kind::Grant), |_| true)
+            .await
+    }
+
+    async fn list_grants(
+        &self,
+        listing: &Listing,
+        wanted: impl Fn(&Grant) -> bool,
+    ) -> Result<Vec<GrantSummary>, Error> {
+        let mut grants = Vec::new();
+        let mut after = None;
+        loop {
+            let (facts, keys, next) = self.page(listing, after).await?;
+            let found = keys.iter().filter_map(|key| facts.grant(key));
+            grants.extend(found.filter(|grant| wanted(grant)).map(GrantSummary::from));
+            after = match next {
+                Some(cursor) => Some(cursor),
+                None => return Ok(grants),
+            };
+        }
+    }
+
+    /// Ends one authorization. `false`: there was nothing to end.
+    pub async fn revoke_grant(&self, id: RecordId) -> Result<bool, Error> {
+        let rule = |found: Option<&Grant>, ctx: Context<'_>| {
+            revoke::grant(found, RevocationReason::Operator, ctx)
+        };
+        Ok(self.revoke_by_rule(&Key::grant(id), rule).await?)
+    }
+
+    /// Ends everything that was issued in a user's name, and every session: the password was
+    /// changed, or the account is gone. What the user allowed is remembered.
+    pub async fn revoke_subject(&self, subject: &Subject) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let index = Listing::Index(Index::sessions_of(subject));
+            let (facts, keys, next) = self.page(&index, after).await?;
+            for key in keys {
+                if facts
+                    .session(&key)
+                    .is_some_and(|session| session.subject == *subject)
+                {
+                    self.end_session(key, None).await?;
+                }
+            }
+            after = match next {
+                Some(cursor) => Some(cursor),
+                None => break,
+            };
+        }
+        self.for_each_grant(subject, |found, ctx| {
+            let found = found.filter(|grant| grant.subject() == Some(subject));
+            revoke::grant(found, RevocationReason::AccountChanged, ctx)
+        })
+        .await
+    }
+
+    async fn for_each_grant(
+        &self,
+        subject: &Subject,
+        rule: impl Fn(Option<&Grant>, Context<'_>) -> Decision<bool>,
+    ) -> Result<(), Error> {
+        let index = Listing::Index(Index::grants_of(subject));
+        let mut after = None;
+        loop {
+            let page = self
+                .inner
+                .storage
+                .list(&index, after.as_ref(), PAGE)
+                .await?;
+            for key in &page.keys {
+                self.revoke_by_rule(key, &rule).await?;
+            }
+            after = match page.next {
+                Some(cursor) => Some(cursor),
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// Applies a revoking rule to one grant, whatever else happens to it meanwhile.
+    pub(super) async fn revoke_by_rule(
+        &self,
+        key: &Key,
+        rule: impl Fn(Option<&Grant>, Context<'_>) -> Decision<bool>,
+    ) -> Result<bool, Unavailable> {
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(std::slice::from_ref(key)).await?;
+            let mut entropy = self.entropy()?;
+            let decision = rule(facts.grant(key), self.context());
+            if let Some(outcome) = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?
+            {
+                return Ok(outcome.unwrap_or(false));
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        listing: &Listing,
+        after: Option<Cursor>,
+    ) -> Result<(Facts, Vec<Key>, Option<Cursor>), Unavailable> {
+        let page = self
+            .inner
+            .storage
+            .list(listing, after.as_ref(), PAGE)
+            .await?;
+        let facts = self.load(&page.keys).await?;
+        Ok((facts, page.keys, page.next))
+    }
+
+    /// Removes records that are past their time: `budget` are looked at, from `after` on.
+    ///
+    /// Nothing depends on this but the size of the store.
+    pub async fn sweep(&self, after: Option<&Cursor>, budget: usize) -> Result<Swept, Error> {
+        Ok(self.inner.storage.sweep(self.now(), after, budget).await?)
+    }
+
+    /// Whether the server can serve now.
+    pub async fn ready(&self) -> Result<(), Error> {
+        Ok(self.inner.storage.ready().await?)
+    }
+}
+
+impl From<&Grant> for GrantSummary {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            id: grant.id,
+            client_id: grant.client_id.clone(),
+            subject: grant.subject().cloned(),
+            scope: grant.scope().cloned(),
+            state: match grant.state {
+                GrantState::Pending(_) => "pending",
+                GrantState::CodeIssued(_) => "code_issued",
+                GrantState::Active(_) => "active",
+                GrantState::Revoked(_) => "revoked",
+            },
+            created_at: grant.created_at,
+        }
+    }
+}

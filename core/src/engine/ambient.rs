@@ -1,0 +1,76 @@
+//! The outside world, as arguments: the clock, the random source, the audit log.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use ring::rand::SecureRandom as _;
+
+use crate::model::Timestamp;
+use crate::protocol::Event;
+
+/// Where the engine reads the time.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the time comes from"
+        )]
+        chrono::Utc::now().into()
+    }
+}
+
+/// Where the engine gets its random seeds.
+pub trait EntropySource: fmt::Debug + Send + Sync + 'static {
+    /// 256 fresh random bits; `None` when there are none to be had, which refuses the request.
+    fn seed(&self) -> Option<[u8; 32]>;
+}
+
+/// The operating system's random source.
+#[derive(Debug)]
+pub struct SystemEntropy(ring::rand::SystemRandom);
+
+impl Default for SystemEntropy {
+    fn default() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where randomness comes from"
+        )]
+        Self(ring::rand::SystemRandom::new())
+    }
+}
+
+impl EntropySource for SystemEntropy {
+    fn seed(&self) -> Option<[u8; 32]> {
+        let mut seed = [0; 32];
+        self.0.fill(&mut seed).ok()?;
+        Some(seed)
+    }
+}
+
+/// Where audit events go.
+///
+/// An event is emitted once what it tells is durable, and before it is answered. A sink that is
+/// slow slows the request; one that can fail keeps that to itself.
+#[async_trait]
+pub trait AuditSink: fmt::Debug + Send + Sync + 'static {
+    /// Takes an event.
+    async fn record(&self, at: Timestamp, event: &Event);
+}
+
+/// Keeps no audit log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAudit;
+
+#[async_trait]
+impl AuditSink for NoAudit {
+    async fn record(&self, _at: Timestamp, _event: &Event) {}
+}

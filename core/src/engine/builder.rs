@@ -1,0 +1,149 @@
+//! Putting a server together.
+
+use std::sync::Arc;
+
+use super::{
+    AuditSink, AuthorizationServer, Clock, EntropySource, Inner, NoAudit, SystemClock,
+    SystemEntropy, throttle,
+};
+use crate::authenticator::Authenticator;
+use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
+use crate::pages::{DefaultPages, Pages};
+use crate::storage::Storage;
+
+/// Collects what a server is made of. A storage and an authenticator are needed; everything else
+/// has a default.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    issuer: Issuer,
+    policy: Policy,
+    scopes: Result<(), InvalidScope>,
+    storage: Option<Arc<dyn Storage>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    audit: Arc<dyn AuditSink>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn EntropySource>,
+    pages: Option<Arc<dyn Pages>>,
+}
+
+impl Builder {
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Self {
+            issuer,
+            policy: Policy::default(),
+            scopes: Ok(()),
+            storage: None,
+            authenticator: None,
+            audit: Arc::new(NoAudit),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy::default()),
+            pages: None,
+        }
+    }
+
+    /// Where the records are kept.
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// The same, for a store that is shared with the rest of the program.
+    pub fn shared_storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// The user database.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// The whole policy at once. Scopes that were added before are kept.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        let mut scopes = std::mem::take(&mut self.policy.scopes);
+        self.policy = policy;
+        scopes.append(&mut self.policy.scopes);
+        self.policy.scopes = scopes;
+        self
+    }
+
+    /// Adds a scope, with the words in which the consent page describes it.
+    pub fn scope(self, name: &str, description: &str) -> Self {
+        self.scope_definition(name, ScopeDefinition::new(description))
+    }
+
+    /// Adds a scope that is described in several languages.
+    pub fn scope_definition(mut self, name: &str, definition: ScopeDefinition) -> Self {
+        match ScopeToken::parse(name) {
+            Ok(token) => {
+                self.policy.scopes.insert(token, definition);
+            }
+            Err(error) => self.scopes = Err(error),
+        }
+        self
+    }
+
+    /// The audit log. Default: none.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Arc::new(sink);
+        self
+    }
+
+    /// The clock. Default: the operating system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The random source. Default: the operating system's.
+    pub fn entropy(mut self, source: impl EntropySource) -> Self {
+        self.entropy = Arc::new(source);
+        self
+    }
+
+    /// The pages that users see. Default: [`DefaultPages`].
+    pub fn pages(mut self, pages: impl Pages) -> Self {
+        self.pages = Some(Arc::new(pages));
+        self
+    }
+
+    /// The server, if everything fits together.
+    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
+        self.scopes?;
+        let storage = self.storage.ok_or(BuildError::NoStorage)?;
+        let authenticator = self.authenticator.ok_or(BuildError::NoAuthenticator)?;
+        self.policy.validate(&storage.promises())?;
+        Ok(AuthorizationServer {
+            inner: Arc::new(Inner {
+                issuer: self.issuer,
+                policy: self.policy,
+                storage,
+                authenticator,
+                audit: self.audit,
+                clock: self.clock,
+                entropy: self.entropy,
+                pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
+                wrong_secrets: throttle::WrongSecrets::default(),
+            }),
+        })
+    }
+}
+
+/// Why a server cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// No storage was given.
+    #[error("a storage is needed")]
+    NoStorage,
+    /// No authenticator was given.
+    #[error("an authenticator is needed")]
+    NoAuthenticator,
+    /// A scope has a name that is not one.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+    /// The policy makes no sense, or the storage cannot keep it.
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+}

@@ -1,0 +1,198 @@
+//! Load, commit, try again: what every step shares.
+
+use super::AuthorizationServer;
+use crate::authenticator::AuthenticatorError;
+use crate::model::{Account, Client, ClientId, Consent, Grant, Session, Subject};
+use crate::protocol::{Decision, Entropy, Refusal};
+use crate::storage::{Commit, CommitOutcome, Key, Loaded, Record, StorageError};
+
+/// Why a step gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E: std::fmt::Debug = Refusal> {
+    /// The request was refused.
+    #[error("refused: {0:?}")]
+    Refused(E),
+    /// The server cannot answer now; the same request may succeed later.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why the server cannot answer now.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The store did not answer, or not sensibly.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The user database did not answer.
+    #[error(transparent)]
+    Authenticator(#[from] AuthenticatorError),
+    /// The same record was changed by others again and again.
+    #[error("too many requests at once for one authorization")]
+    Contention,
+    /// The operating system has no random numbers.
+    #[error("no random numbers are to be had")]
+    Entropy,
+}
+
+impl<E: std::fmt::Debug> From<StorageError> for Error<E> {
+    fn from(error: StorageError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// How often a step starts over. Each conflict means that another request got through, and after a
+/// few of them every decision of the protocol is one that writes nothing.
+const MAX_ATTEMPTS: u32 = 16;
+
+/// The attempts of one step, and its entropy.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    left: u32,
+}
+
+/// The records that a step has loaded, by key.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    found: Vec<(Key, Option<Loaded>)>,
+}
+
+impl Facts {
+    fn record(&self, key: &Key) -> Option<&Record> {
+        let (_, loaded) = self.found.iter().find(|(known, _)| known == key)?;
+        loaded.as_ref().map(|loaded| &loaded.record)
+    }
+
+    pub(super) fn client(&self, id: Option<&ClientId>) -> Option<&Client> {
+        match self.record(&Key::client(id?))? {
+            Record::Client(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    pub(super) fn grant(&self, key: &Key) -> Option<&Grant> {
+        match self.record(key)? {
+            Record::Grant(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    pub(super) fn consent(&self, key: &Key) -> Option<&Consent> {
+        match self.record(key)? {
+            Record::Consent(consent) => Some(consent),
+            _ => None,
+        }
+    }
+
+    pub(super) fn session(&self, key: &Key) -> Option<&Session> {
+        match self.record(key)? {
+            Record::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl AuthorizationServer {
+    pub(super) fn attempts(&self) -> Attempts {
+        Attempts { left: MAX_ATTEMPTS }
+    }
+
+    pub(super) fn entropy(&self) -> Result<Entropy, Unavailable> {
+        self.inner
+            .entropy
+            .seed()
+            .map(Entropy::from_seed)
+            .ok_or(Unavailable::Entropy)
+    }
+
+    /// Loads records in one call to the store.
+    pub(super) async fn load(&self, keys: &[Key]) -> Result<Facts, Unavailable> {
+        let mut facts = Facts::default();
+        self.load_more(&mut facts, keys).await?;
+        Ok(facts)
+    }
+
+    /// Loads what is not known yet.
+    pub(super) async fn load_more(
+        &self,
+        facts: &mut Facts,
+        keys: &[Key],
+    ) -> Result<(), Unavailable> {
+        let mut wanted: Vec<Key> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let known = facts.found.iter().any(|(known, _)| known == key) || wanted.contains(key);
+            if !known {
+                wanted.push(key.clone());
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = self.inner.storage.load(&wanted).await?;
+        for (key, stored) in wanted.into_iter().zip(found) {
+            let loaded = stored
+                .map(|stored| Loaded::decode(&key, &stored))
+                .transpose()?;
+            facts.found.push((key, loaded));
+        }
+        Ok(())
+    }
+
+    /// The account of whoever the grant belongs to, if it still stands.
+    pub(super) async fn account(
+        &self,
+        subject: Option<&Subject>,
+    ) -> Result<Option<Account>, Unavailable> {
+        match subject {
+            Some(subject) => Ok(self.inner.authenticator.account(subject).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a decision durable. `None`: the record was changed by somebody else meanwhile, so the
+    /// decision is void and the step starts over.
+    pub(super) async fn commit<T, E: std::fmt::Debug>(
+        &self,
+        attempts: &mut Attempts,
+        facts: &Facts,
+        decision: Decision<T, E>,
+        entropy: &mut Entropy,
+    ) -> Result<Option<Result<T, E>>, Unavailable> {
+        if let Some(record) = decision.write {
+            let key = record.key();
+            let replaces = facts.found.iter().find(|(known, _)| *known == key);
+            let replaces = replaces.and_then(|(_, loaded)| loaded.as_ref());
+            let commit = Commit {
+                key,
+                expect: replaces.map(|loaded| loaded.commit),
+                id: entropy.commit_id(),
+                record: record.to_new_record(replaces.map(|loaded| &loaded.record))?,
+            };
+            if self.apply(commit).await? == CommitOutcome::Conflict {
+                attempts.left = attempts.left.saturating_sub(1);
+                return if attempts.left == 0 {
+                    Err(Unavailable::Contention)
+                } else {
+                    Ok(None)
+                };
+            }
+        }
+        let now = self.now();
+        for event in &decision.events {
+            self.inner.audit.record(now, event).await;
+        }
+        Ok(Some(decision.outcome))
+    }
+
+    /// One commit, and once more if its outcome is unknown: sending it again is harmless, since a
+    /// store recognises a commit that it has already applied by its id.
+    async fn apply(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
+        match self.inner.storage.commit(commit.clone()).await {
+            Err(StorageError::Unavailable { .. }) => self.inner.storage.commit(commit).await,
+            answer => answer,
+        }
+    }
+
+    pub(super) async fn emit(&self, event: crate::protocol::Event) {
+        self.inner.audit.record(self.now(), &event).await;
+    }
+}

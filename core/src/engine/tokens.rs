@@ -1,0 +1,244 @@
+//! The endpoints that clients and resource servers call.
+
+use super::AuthorizationServer;
+use super::step::{Error, Facts};
+use crate::model::{Client, ClientId, Handle, ScopeSet};
+use crate::protocol::bearer;
+use crate::protocol::client_auth::{PresentedClient, VerifiedClient, authenticate};
+use crate::protocol::client_credentials::{self, ClientCredentialsRequest};
+use crate::protocol::code::{self, RedeemRequest};
+use crate::protocol::introspect::{self, ActiveToken, Introspection, TokenFacts};
+use crate::protocol::refresh::{self, RefreshRequest};
+use crate::protocol::token::TokenResponse;
+use crate::protocol::{Event, Refusal, revoke};
+use crate::storage::Key;
+
+/// A token request, by its grant type (RFC 6749 section 3.2).
+#[derive(Clone, Debug)]
+pub enum TokenRequest {
+    /// `authorization_code`.
+    AuthorizationCode(RedeemRequest),
+    /// `refresh_token`.
+    RefreshToken(RefreshRequest),
+    /// `client_credentials`.
+    ClientCredentials(ClientCredentialsRequest),
+}
+
+impl TokenRequest {
+    fn grant_key(&self) -> Option<Key> {
+        match self {
+            Self::AuthorizationCode(request) => Some(Key::grant(request.code.id)),
+            Self::RefreshToken(request) => Some(Key::grant(request.refresh_token.id)),
+            Self::ClientCredentials(_) => None,
+        }
+    }
+
+    const fn step(&self) -> &'static str {
+        match self {
+            Self::AuthorizationCode(_) => "redeem",
+            Self::RefreshToken(_) => "refresh",
+            Self::ClientCredentials(_) => "client_credentials",
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// The token endpoint (RFC 6749 section 3.2).
+    pub async fn token(
+        &self,
+        presented: &PresentedClient,
+        request: &TokenRequest,
+    ) -> Result<TokenResponse, Error> {
+        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
+        let grant_key = request.grant_key();
+        let keys = keys(client_id.as_ref(), grant_key.as_ref());
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(&keys).await?;
+            let client = self
+                .verify(presented, client_id.as_ref(), &facts, request.step())
+                .await?;
+            let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
+            let account = self
+                .account(grant.and_then(|grant| grant.subject()))
+                .await?;
+            let mut entropy = self.entropy()?;
+            let ctx = self.context();
+            let decision = match request {
+                TokenRequest::AuthorizationCode(request) => {
+                    code::redeem(request, client, grant, account.as_ref(), ctx, &mut entropy)
+                }
+                TokenRequest::RefreshToken(request) => {
+                    refresh::refresh(request, client, grant, account.as_ref(), ctx, &mut entropy)
+                }
+                TokenRequest::ClientCredentials(request) => {
+                    client_credentials::issue(request, client, ctx, &mut entropy)
+                }
+            };
+            let done = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?;
+            if let Some(outcome) = done {
+                return self.finish(request.step(), client_id, outcome).await;
+            }
+        }
+    }
+
+    /// The revocation endpoint (RFC 7009). A text that is no token is revoked already.
+    pub async fn revoke_token(
+        &self,
+        presented: &PresentedClient,
+        token: &str,
+    ) -> Result<(), Error> {
+        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
+        let token = revoke::parse(token);
+        let grant_key = token.as_ref().map(|token| Key::grant(token.id));
+        let keys = keys(client_id.as_ref(), grant_key.as_ref());
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(&keys).await?;
+            let client = self
+                .verify(presented, client_id.as_ref(), &facts, "revoke")
+                .await?;
+            let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
+                return Ok(());
+            };
+            let mut entropy = self.entropy()?;
+            let decision = revoke::by_client(token, client, facts.grant(key), self.context());
+            let done = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?;
+            if let Some(outcome) = done {
+                return self.finish("revoke", client_id, outcome).await;
+            }
+        }
+    }
+
+    /// The introspection endpoint (RFC 7662).
+    pub async fn introspect_token(
+        &self,
+        presented: &PresentedClient,
+        token: &str,
+    ) -> Result<Introspection, Error> {
+        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
+        let token = revoke::parse(token);
+        let grant_key = token.as_ref().map(|token| Key::grant(token.id));
+        let mut facts = self
+            .load(&keys(client_id.as_ref(), grant_key.as_ref()))
+            .await?;
+        // Who asks is settled before anything is looked up for the answer.
+        self.verify(presented, client_id.as_ref(), &facts, "introspect")
+            .await?;
+        let account = self.complete(&mut facts, grant_key.as_ref()).await?;
+        let caller = self
+            .verify(presented, client_id.as_ref(), &facts, "introspect")
+            .await?;
+        let token_facts = token_facts(&facts, grant_key.as_ref(), account.as_ref());
+        introspect::introspect(token.as_ref(), caller, token_facts, self.context())
+            .map_err(Error::Refused)
+    }
+
+    /// The resource server's check: whether this Bearer token is active and has all of `scope`
+    /// (RFC 6750).
+    pub async fn check_bearer(&self, token: &str, scope: &ScopeSet) -> Result<ActiveToken, Error> {
+        let token: Handle = bearer::parse(token).map_err(Error::Refused)?;
+        let key = Key::grant(token.id);
+        let mut facts = self.load(std::slice::from_ref(&key)).await?;
+        let account = self.complete(&mut facts, Some(&key)).await?;
+        let token_facts = token_facts(&facts, Some(&key), account.as_ref());
+        bearer::check(&token, scope, token_facts, self.context()).map_err(Error::Refused)
+    }
+
+    /// Loads what a token stands on: its client's record, its user's account.
+    async fn complete(
+        &self,
+        facts: &mut Facts,
+        grant_key: Option<&Key>,
+    ) -> Result<Option<crate::model::Account>, Error> {
+        let Some(grant) = grant_key.and_then(|key| facts.grant(key)) else {
+            return Ok(None);
+        };
+        let (client_id, subject) = (grant.client_id.clone(), grant.subject().cloned());
+        self.load_more(facts, &[Key::client(&client_id)]).await?;
+        Ok(self.account(subject.as_ref()).await?)
+    }
+
+    async fn verify<'a>(
+        &self,
+        presented: &PresentedClient,
+        client_id: Option<&ClientId>,
+        facts: &'a Facts,
+        step: &'static str,
+    ) -> Result<VerifiedClient<'a>, Error> {
+        let client: Option<&Client> = facts.client(client_id);
+        let now = self.now();
+        match authenticate(presented, client, now) {
+            Ok(verified) => Ok(verified),
+            Err(refusal) => {
+                let refusal = match (refusal, client) {
+                    (Refusal::ClientSecretWrong, Some(client)) => {
+                        match self.inner.wrong_secrets.count(&client.id, now) {
+                            Ok(()) => Refusal::ClientSecretWrong,
+                            Err(retry_after_seconds) => Refusal::TooManyWrongSecrets {
+                                retry_after_seconds,
+                            },
+                        }
+                    }
+                    (refusal, _) => refusal,
+                };
+                self.refused(step, client_id.cloned(), &refusal).await;
+                Err(Error::Refused(refusal))
+            }
+        }
+    }
+
+    async fn finish<T>(
+        &self,
+        step: &'static str,
+        client_id: Option<ClientId>,
+        outcome: Result<T, Refusal>,
+    ) -> Result<T, Error> {
+        if let Err(refusal) = &outcome {
+            self.refused(step, client_id, refusal).await;
+        }
+        outcome.map_err(Error::Refused)
+    }
+
+    pub(super) async fn refused(
+        &self,
+        step: &'static str,
+        client_id: Option<ClientId>,
+        refusal: &Refusal,
+    ) {
+        let (reason, clause) = (refusal.to_string(), refusal.clause());
+        self.emit(Event::Refused {
+            client_id,
+            step,
+            reason,
+            clause,
+        })
+        .await;
+    }
+}
+
+fn keys(client_id: Option<&ClientId>, grant: Option<&Key>) -> Vec<Key> {
+    client_id
+        .map(Key::client)
+        .into_iter()
+        .chain(grant.cloned())
+        .collect()
+}
+
+fn token_facts<'a>(
+    facts: &'a Facts,
+    grant_key: Option<&Key>,
+    account: Option<&'a crate::model::Account>,
+) -> TokenFacts<'a> {
+    let grant = grant_key.and_then(|key| facts.grant(key));
+    let client = facts.client(grant.map(|grant| &grant.client_id));
+    TokenFacts {
+        grant,
+        client,
+        account,
+    }
+}

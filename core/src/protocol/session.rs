@@ -1,0 +1,58 @@
+//! Signing in and out of this server with a browser.
+
+use crate::model::{Account, Authentication, Handle, HandleKind, SecretHash, Session};
+use crate::protocol::{Context, Decision, Entropy, Event};
+use crate::storage::Record;
+
+/// Begins a session for a user whose credentials were just verified. It always has a new secret:
+/// a cookie that was in the browser before the sign-in opens nothing afterwards (ATTACKS G04).
+pub fn sign_in(account: &Account, ctx: Context<'_>, entropy: &mut Entropy) -> Decision<Handle> {
+    let id = entropy.record_id();
+    let secret = entropy.secret();
+    let session = Session {
+        id,
+        secret: SecretHash::of(&secret),
+        subject: account.subject.clone(),
+        auth_time: ctx.now,
+        expires_at: ctx.now.plus(ctx.policy.session_lifetime),
+        ended: false,
+    };
+    let event = Event::SignedIn {
+        subject: account.subject.clone(),
+        session: id,
+    };
+    let handle = Handle::new(HandleKind::Session, id, secret);
+    Decision::write(Record::Session(session), event, handle)
+}
+
+/// Who is signed in, if the cookie opens a session that still runs.
+pub fn authentication(
+    cookie: &Handle,
+    session: Option<&Session>,
+    ctx: Context<'_>,
+) -> Option<Authentication> {
+    let session = session.filter(|session| session.secret.matches(&cookie.secret))?;
+    (!session.ended && !session.expires_at.has_passed(ctx.now)).then(|| Authentication {
+        subject: session.subject.clone(),
+        auth_time: session.auth_time,
+    })
+}
+
+/// Ends a session. `cookie` must open it; `None`: the server ends it for a reason of its own.
+pub fn end(cookie: Option<&Handle>, session: Option<&Session>) -> Decision<()> {
+    let opens = |session: &&Session| {
+        !session.ended && cookie.is_none_or(|cookie| session.secret.matches(&cookie.secret))
+    };
+    let Some(session) = session.filter(opens) else {
+        return Decision::answer(());
+    };
+    let event = Event::SignedOut {
+        subject: session.subject.clone(),
+        session: session.id,
+    };
+    let ended = Session {
+        ended: true,
+        ..session.clone()
+    };
+    Decision::write(Record::Session(ended), event, ())
+}

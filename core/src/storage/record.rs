@@ -1,0 +1,203 @@
+//! What stands in a record: the model as bytes, and the bytes as model.
+//!
+//! MessagePack with named fields: half the size of JSON for records full of hashes, readable by any
+//! MessagePack tool (and by the Lua inside Redis), and a reader skips fields that it does not know.
+
+use std::time::Duration;
+
+use super::{CommitId, Index, Key, Kind, NewRecord, StorageError, Stored};
+use crate::model::{
+    Client, ClientId, Consent, Grant, GrantState, RecordId, Session, Subject, Timestamp,
+};
+
+/// A record of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A registered client.
+    Client(Client),
+    /// An authorization.
+    Grant(Grant),
+    /// What a user allowed a client.
+    Consent(Consent),
+    /// A browser session.
+    Session(Session),
+}
+
+/// The first byte of every value. A reader refuses what is newer than itself, so it can never
+/// write back a record that it understood only in part.
+const FORMAT: u8 = 1;
+
+/// How long a record outlives its meaning. An answer about an expired code is then "expired", not
+/// "unknown", and clocks that differ by less do no harm.
+const MARGIN: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const FOREVER: Timestamp = Timestamp::from_millis(i64::MAX);
+
+impl Record {
+    /// Where it is kept.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Client(client) => Key::client(&client.id),
+            Self::Grant(grant) => Key::grant(grant.id),
+            Self::Consent(consent) => Key::consent(&consent.subject, &consent.client_id),
+            Self::Session(session) => Key::session(session.id),
+        }
+    }
+
+    /// When it may be removed from the store. Absence is always safe: no handle opens a record
+    /// that is not there.
+    pub fn purge_at(&self) -> Timestamp {
+        match self {
+            // Removal must outlast every write that was under way when it happened.
+            Self::Client(client) => client.removed_at.map_or(FOREVER, |at| at.plus(DAY)),
+            Self::Consent(_) => FOREVER,
+            Self::Session(session) => session.expires_at.plus(MARGIN),
+            Self::Grant(grant) => match &grant.state {
+                GrantState::Pending(pending) => pending.expires_at.plus(MARGIN),
+                GrantState::CodeIssued(code) => code.expires_at.plus(MARGIN),
+                GrantState::Active(active) => {
+                    let refresh = active.refresh.as_ref();
+                    let refresh = refresh.map(|r| r.idle_expires_at.min(r.expires_at));
+                    let tokens = active.access_tokens.iter().map(|token| token.expires_at);
+                    tokens
+                        .chain(refresh)
+                        .max()
+                        .unwrap_or(grant.created_at)
+                        .plus(MARGIN)
+                }
+                GrantState::Revoked(revocation) => revocation.at.plus(DAY),
+            },
+        }
+    }
+
+    /// The index entries that this record must have, whichever commit introduces them.
+    pub fn indexes(&self) -> Vec<Index> {
+        match self {
+            Self::Client(_) => vec![],
+            Self::Grant(grant) => grant.subject().map(Index::grants_of).into_iter().collect(),
+            Self::Consent(consent) => vec![Index::consents_of(&consent.subject)],
+            Self::Session(session) => vec![Index::sessions_of(&session.subject)],
+        }
+    }
+
+    /// The record as the store takes it. `replaces` is what is there now: only index entries that
+    /// it did not have already are introduced.
+    pub fn to_new_record(&self, replaces: Option<&Record>) -> Result<NewRecord, StorageError> {
+        let known = replaces.map(Self::indexes).unwrap_or_default();
+        let indexes = self
+            .indexes()
+            .into_iter()
+            .filter(|index| !known.contains(index))
+            .collect();
+        let value = self.encode()?;
+        if value.len() > NewRecord::MAX_VALUE_LEN {
+            return Err(StorageError::damaged("a record would exceed 16 KiB"));
+        }
+        Ok(NewRecord {
+            value,
+            purge_at: self.purge_at(),
+            indexes,
+        })
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StorageError> {
+        let mut value = Vec::with_capacity(512);
+        value.push(FORMAT);
+        match self {
+            Self::Client(client) => rmp_serde::encode::write_named(&mut value, client),
+            Self::Grant(grant) => rmp_serde::encode::write_named(&mut value, grant),
+            Self::Consent(consent) => rmp_serde::encode::write_named(&mut value, consent),
+            Self::Session(session) => rmp_serde::encode::write_named(&mut value, session),
+        }
+        .map_err(StorageError::damaged)?;
+        Ok(value)
+    }
+
+    /// Reads a record of this kind.
+    pub fn decode(kind: Kind, value: &[u8]) -> Result<Self, StorageError> {
+        let body = match value.split_first() {
+            Some((&FORMAT, body)) => body,
+            Some((format, _)) => {
+                return Err(StorageError::damaged(format_args!(
+                    "a record has format {format}; this version reads {FORMAT}"
+                )));
+            }
+            None => return Err(StorageError::damaged("an empty record")),
+        };
+        match kind {
+            Kind::Client => rmp_serde::from_slice(body).map(Self::Client),
+            Kind::Grant => rmp_serde::from_slice(body).map(Self::Grant),
+            Kind::Consent => rmp_serde::from_slice(body).map(Self::Consent),
+            Kind::Session => rmp_serde::from_slice(body).map(Self::Session),
+            Kind::User => {
+                return Err(StorageError::damaged(
+                    "user records belong to the user directory",
+                ));
+            }
+        }
+        .map_err(|error| StorageError::damaged(format_args!("a {kind:?} record: {error}")))
+    }
+}
+
+/// A record and the commit that wrote it: what the next commit must expect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The commit that wrote the record.
+    pub commit: CommitId,
+    /// The record.
+    pub record: Record,
+}
+
+impl Loaded {
+    /// Reads what a store returned for `key`.
+    pub fn decode(key: &Key, stored: &Stored) -> Result<Self, StorageError> {
+        let record = Record::decode(key.kind(), &stored.value)?;
+        Ok(Self {
+            commit: stored.commit,
+            record,
+        })
+    }
+}
+
+impl Key {
+    /// The key of a client.
+    pub fn client(id: &ClientId) -> Self {
+        Self::of(Kind::Client, id.as_str().as_bytes())
+    }
+
+    /// The key of an authorization.
+    pub fn grant(id: RecordId) -> Self {
+        Self::of(Kind::Grant, id.as_bytes())
+    }
+
+    /// The key of what `subject` allowed `client_id`.
+    pub fn consent(subject: &Subject, client_id: &ClientId) -> Self {
+        let digest = Subject::digest(subject);
+        let client = crate::model::hex_digest(&[b"client", client_id.as_str().as_bytes()]);
+        let pair =
+            digest.get(..32).unwrap_or_default().to_owned() + client.get(..32).unwrap_or_default();
+        Self::of(Kind::Consent, pair.as_bytes())
+    }
+
+    /// The key of a browser session.
+    pub fn session(id: RecordId) -> Self {
+        Self::of(Kind::Session, id.as_bytes())
+    }
+}
+
+impl Index {
+    /// The authorizations of a user.
+    pub fn grants_of(subject: &Subject) -> Self {
+        Self::of("grants", &subject.digest())
+    }
+
+    /// The consents of a user.
+    pub fn consents_of(subject: &Subject) -> Self {
+        Self::of("consents", &subject.digest())
+    }
+
+    /// The browser sessions of a user.
+    pub fn sessions_of(subject: &Subject) -> Self {
+        Self::of("sessions", &subject.digest())
+    }
+}
