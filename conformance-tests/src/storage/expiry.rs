@@ -1,0 +1,134 @@
+//! *`purge_at` is the earliest moment at which a record may vanish, by the `now` that a sweep is
+//! given.*
+//!
+//! Why: a record that vanishes early takes the memory of a used code with it.
+
+use grantor::storage::{CommitOutcome, Kind, Listing, Storage as _};
+
+use super::{Backend, CommitExt as _, StorageExt as _, assert_same_keys, at, create, key, stored};
+
+/// Sweeps with every `now` before the `purge_at` leave the record; one that is exactly due may take it.
+pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
+    let backend = B::create().await;
+    let store = backend.store();
+    let commit = create(&key(Kind::Grant, "grant"), "value")
+        .purge_at(1_000)
+        .indexed(&["user:1"]);
+    store.apply(&commit).await;
+    for now in [i64::MIN, -1, 0, 1, 999] {
+        assert_eq!(
+            store.sweep_all(now, 10).await,
+            0,
+            "nothing was due at {now}"
+        );
+        assert_eq!(
+            store.get(&commit.key).await,
+            Some(stored(&commit)),
+            "Expiry: at {now} a record vanished that was to be kept until 1000; a used code would \
+             be forgotten"
+        );
+        assert_eq!(
+            store
+                .keys(&Listing::Index(super::index("user:1")), 10)
+                .await,
+            std::slice::from_ref(&commit.key),
+            "Index freshness: the entry of a record that exists was removed"
+        );
+    }
+}
+
+/// What is due goes, what is not stays.
+pub async fn what_may_be_purged_is_swept<B: Backend>() {
+    let backend = B::create().await;
+    let store = backend.store();
+    let mut kept = Vec::new();
+    for n in 0..100 {
+        let due = n % 3 == 0;
+        let key = key(Kind::Grant, format!("{n:03}"));
+        let commit = create(&key, "value").purge_at(if due { 1_000 } else { 1_001 });
+        store.apply(&commit).await;
+        if !due {
+            kept.push(key);
+        }
+    }
+    // A store that expires by a clock of its own may have been first, so the count is no test.
+    store.sweep_all(1_000, 7).await;
+    assert_same_keys(
+        &store.keys(&Listing::Kind(Kind::Grant), 9).await,
+        &kept,
+        "Expiry: a sweep removes exactly what is due",
+    );
+}
+
+/// The `purge_at` that counts is that of the stored record.
+pub async fn a_replacement_that_lives_longer_stays<B: Backend>() {
+    let backend = B::create().await;
+    let store = backend.store();
+    let key = key(Kind::Grant, "grant");
+    let short = create(&key, "short").purge_at(1_000);
+    store.apply(&short).await;
+    let long = create(&key, "long").after(short.id).purge_at(9_000);
+    store.apply(&long).await;
+    store.sweep_all(5_000, 10).await;
+    assert_eq!(
+        store.get(&key).await,
+        Some(stored(&long)),
+        "Expiry: a record was removed by the purge_at of its predecessor"
+    );
+}
+
+/// Records that are prolonged while a sweep runs: an acknowledged prolongation holds.
+pub async fn a_record_replaced_during_the_sweep_stays<B: Backend>() {
+    let backend = B::create().await;
+    for round in 0..20 {
+        let store = backend.store();
+        let mut firsts = Vec::new();
+        for n in 0..16 {
+            let first = create(&key(Kind::Grant, format!("{round}.{n}")), "first").purge_at(1_000);
+            store.apply(&first).await;
+            firsts.push(first);
+        }
+        let sweeper = {
+            let store = backend.store();
+            tokio::spawn(async move { store.sweep_all(2_000, 3).await })
+        };
+        let writer = {
+            let store = backend.store();
+            tokio::spawn(async move {
+                let mut applied = Vec::new();
+                for first in firsts {
+                    let longer = create(&first.key, "longer").after(first.id).purge_at(9_000);
+                    if store.commit(longer.clone()).await.expect("healthy")
+                        == CommitOutcome::Applied
+                    {
+                        applied.push(longer);
+                    }
+                }
+                applied
+            })
+        };
+        sweeper.await.expect("the sweep ends");
+        for commit in writer.await.expect("the writer ends") {
+            assert_eq!(
+                store.get(&commit.key).await,
+                Some(stored(&commit)),
+                "Expiry: a sweep removed a record that was not the one it examined"
+            );
+        }
+    }
+}
+
+/// Instants at the ends of the range are compared, not computed with.
+pub async fn the_ends_of_time_are_no_special_case<B: Backend>() {
+    let backend = B::create().await;
+    let store = backend.store();
+    let forever = create(&key(Kind::User, "forever"), "value").purge_at(i64::MAX);
+    store.apply(&forever).await;
+    store.sweep_all(i64::MAX - 1, 10).await;
+    let found = store.get(&forever.key).await;
+    assert_eq!(
+        found.map(|found| found.purge_at),
+        Some(at(i64::MAX)),
+        "Expiry: a record without an end was removed, or its end was changed"
+    );
+}

@@ -1,0 +1,355 @@
+//! The one thread that waits for the disk.
+//!
+//! Commits put themselves into sled's log and into a queue; the keeper empties the queue, makes the
+//! log durable, and answers everybody who was in it. (`flush_async` of sled 0.34 deadlocks once 16
+//! tasks wait in it: each holds a thread of the pool that is to do the writing.) When the disk turns
+//! out to be full the keeper closes sled and opens it again when there is room.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use grantor::storage::StorageError;
+
+use crate::SledConfig;
+use crate::engine::{Engine, Failure, Fault};
+use crate::open::{Directory, OpenError};
+
+/// How often a store on a full disk looks for room.
+const ROOM_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Less room than this is not worth opening sled again, whatever the configuration says: opening
+/// writes a snapshot, and the next commits want a segment.
+const MIN_ROOM: u64 = 16 * 1024 * 1024;
+
+/// What the store and its keeper share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: SledConfig,
+    directory: Directory,
+    gate: RwLock<Gate>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Whether the last barrier left less room than the configuration wants.
+    tight: AtomicBool,
+}
+
+/// Whether the store serves.
+#[derive(Debug)]
+enum Gate {
+    Open(Box<Engine>),
+    /// sled hit the end of the disk, and has been closed.
+    Full,
+    /// What was promised can no longer be kept; for good.
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// sled reported an error to somebody who is not waiting.
+    trouble: bool,
+    stop: bool,
+}
+
+/// Commits that wait for the barrier.
+#[derive(Debug)]
+pub(crate) struct Receipt(oneshot::Receiver<Result<(), String>>);
+
+impl Receipt {
+    /// Waits until everything that was applied before is durable.
+    pub(crate) async fn durable(self) -> Result<(), StorageError> {
+        match self.0.await {
+            Ok(result) => result.map_err(StorageError::unavailable),
+            Err(oneshot::Canceled) => Err(StorageError::unavailable("the store was closed")),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: SledConfig, directory: Directory, engine: Engine) -> Self {
+        Self {
+            config,
+            directory,
+            gate: RwLock::new(Gate::Open(Box::new(engine))),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            tight: AtomicBool::new(false),
+        }
+    }
+
+    fn gate(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs something on the open trees.
+    pub(crate) fn with<T>(
+        &self,
+        run: impl FnOnce(&Engine) -> Result<T, Fault>,
+    ) -> Result<T, StorageError> {
+        match &*self.gate() {
+            Gate::Open(engine) => run(engine).map_err(|fault| {
+                if let Fault::Sled(error) = &fault {
+                    tracing::error!(%error, "sled failed");
+                    // Whether that was the end is found out by the next barrier.
+                    self.queue().trouble = true;
+                    self.wake.notify_one();
+                }
+                fault.into()
+            }),
+            Gate::Full => Err(StorageError::unavailable("the disk is full")),
+            Gate::Failed(reason) => Err(StorageError::unavailable(reason)),
+        }
+    }
+
+    /// Whether there is room to write.
+    pub(crate) fn check_room(&self) -> Result<(), StorageError> {
+        if self.tight.load(Ordering::Relaxed) && !self.has_room(self.config.min_free) {
+            return Err(StorageError::unavailable(format_args!(
+                "less than {} bytes are free on the disk",
+                self.config.min_free
+            )));
+        }
+        self.tight.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        match rustix::fs::statvfs(self.directory.path()) {
+            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes,
+            // Not to know is no reason to refuse: sled will tell.
+            Err(_) => true,
+        }
+    }
+
+    /// Asks for the barrier. Whatever the caller applied before is covered by it.
+    pub(crate) fn enqueue(&self) -> Receipt {
+        let (sender, receiver) = oneshot::channel();
+        let mut queue = self.queue();
+        if !queue.stop {
+            queue.waiting.push(sender);
+            if queue.waiting.len() == 1 {
+                self.wake.notify_one();
+            }
+        }
+        Receipt(receiver)
+    }
+
+    /// Makes the keeper finish what is queued and return.
+    pub(crate) fn stop(&self) {
+        self.queue().stop = true;
+        self.wake.notify_one();
+    }
+
+    fn replace_gate(&self, gate: Gate) {
+        let old = {
+            let mut open = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *open, gate)
+        };
+        drop(old);
+    }
+
+    fn fail(&self, reason: String) {
+        tracing::error!(%reason, "the store serves no more; restart after the cause is gone");
+        self.replace_gate(Gate::Failed(reason));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn break_barrier(&self) {
+        let mut gate = self.gate.write().expect("no panic");
+        if let Gate::Open(engine) = &mut *gate {
+            engine.break_barrier();
+        }
+    }
+}
+
+/// Starts the keeper.
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new()
+        .name("grantor-sled-keeper".into())
+        .spawn(move || {
+            // sled panics where it finds itself inconsistent. Those who wait learn it, and nobody
+            // waits again.
+            if catch_unwind(AssertUnwindSafe(|| keep(&shared))).is_err() {
+                shared.fail("sled panicked while it wrote its log".into());
+                answer(
+                    std::mem::take(&mut shared.queue().waiting),
+                    Err("sled panicked while it wrote its log".into()),
+                );
+                refuse_until_stop(&shared);
+            }
+        })
+}
+
+fn keep(shared: &Shared) {
+    let mut crowd = 0;
+    loop {
+        let stopping = {
+            let mut queue = shared.queue();
+            while queue.waiting.is_empty() && !queue.trouble && !queue.stop {
+                queue = shared
+                    .wake
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            // Whoever is alone is served at once. In a crowd a barrier that starts a little later
+            // serves many more, and most of them answered the last one by coming again.
+            let crowded = queue.waiting.len().max(crowd) > 1;
+            let stop = queue.stop;
+            drop(queue);
+            if crowded && !stop {
+                thread::sleep(shared.config.linger);
+            }
+            stop
+        };
+        let waiting = {
+            let mut queue = shared.queue();
+            queue.trouble = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        crowd = waiting.len();
+        let failure = match &*shared.gate() {
+            Gate::Open(engine) => barrier(shared, engine).err(),
+            Gate::Full | Gate::Failed(_) => None,
+        };
+        let result = match (&failure, &*shared.gate()) {
+            (Some(Trouble::Full), _) | (None, Gate::Full) => Err("the disk is full".to_owned()),
+            (Some(Trouble::Fatal(reason)), _) | (None, Gate::Failed(reason)) => Err(reason.clone()),
+            (None, Gate::Open(_)) => Ok(()),
+        };
+        match failure {
+            None => {}
+            // The gate changes before anybody is told, so that nobody can see the failed write.
+            Some(Trouble::Full) => {
+                tracing::error!("the disk is full; nothing is served until there is room");
+                shared.replace_gate(Gate::Full);
+            }
+            Some(Trouble::Fatal(reason)) => shared.fail(reason),
+        }
+        answer(waiting, result);
+        if stopping {
+            // Here and not where the last reference goes: sled may panic while it closes.
+            shared.replace_gate(Gate::Failed("the store was closed".into()));
+            return;
+        }
+        if matches!(&*shared.gate(), Gate::Full) {
+            reopen(shared);
+        }
+    }
+}
+
+fn answer(waiting: Vec<oneshot::Sender<Result<(), String>>>, result: Result<(), String>) {
+    for sender in waiting {
+        // Whoever dropped the receiver gave up waiting; the commit stands.
+        let _ = sender.send(result.clone());
+    }
+}
+
+fn refuse_until_stop(shared: &Shared) {
+    loop {
+        let mut queue = shared.queue();
+        if queue.stop {
+            return;
+        }
+        queue.waiting.clear();
+        drop(
+            shared
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+enum Trouble {
+    Full,
+    Fatal(String),
+}
+
+fn barrier(shared: &Shared, engine: &Engine) -> Result<(), Trouble> {
+    let mark = match engine.make_durable() {
+        Ok(mark) => mark,
+        Err(Failure::Sled(sled::Error::Io(error))) if is_full(&error) => {
+            // A write that failed later, when the kernel wrote back, is another matter: the kernel
+            // forgets what it could not write, so that a second try would succeed and prove nothing.
+            return match engine.sync() {
+                Ok(()) => Err(Trouble::Full),
+                Err(error) => Err(fatal("syncing the disk failed", &error)),
+            };
+        }
+        Err(Failure::Sled(error)) => return Err(fatal("sled cannot write its log", &error)),
+        Err(Failure::Sync(error)) => return Err(fatal("syncing the disk failed", &error)),
+    };
+    if let Err(error) = shared.directory.note(mark) {
+        // Its block was allocated when it was created, so this is no full disk.
+        return Err(fatal("cannot write the state file", &error));
+    }
+    if !shared.has_room(shared.config.min_free) && !shared.tight.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            min_free = shared.config.min_free,
+            "the disk is nearly full; nothing is written until there is room"
+        );
+    }
+    Ok(())
+}
+
+fn fatal(what: &str, error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Fatal(format!("{what}: {error}"))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Waits for room, then opens sled again. What was applied and never durable is gone with the closed
+/// one, and everybody who asked for it was told that it may be.
+fn reopen(shared: &Shared) {
+    loop {
+        {
+            let queue = shared.queue();
+            let (mut queue, _) = shared
+                .wake
+                .wait_timeout_while(queue, ROOM_INTERVAL, |queue| !queue.stop)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.trouble = false;
+            answer(
+                std::mem::take(&mut queue.waiting),
+                Err("the disk is full".to_owned()),
+            );
+            if queue.stop {
+                return;
+            }
+        }
+        if !shared.has_room(shared.config.min_free.max(MIN_ROOM)) {
+            continue;
+        }
+        match shared.directory.open(&shared.config) {
+            Ok(engine) => {
+                tracing::info!("there is room on the disk again; the store serves");
+                shared.replace_gate(Gate::Open(Box::new(engine)));
+                return;
+            }
+            Err(OpenError::Io { source, .. }) if is_full(&source) => {}
+            Err(error) => {
+                let reason = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                shared.fail(reason);
+                return;
+            }
+        }
+    }
+}
