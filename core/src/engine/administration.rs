@@ -79,7 +79,7 @@ impl AuthorizationServer {
         let mut clients = Vec::new();
         let mut after = None;
         loop {
-            let (facts, keys, next) = self.page(&Listing::Kind(Kind::Client), after).await?;
+            let (facts, keys, next) = self.load_page(&Listing::Kind(Kind::Client), after).await?;
             let ids = keys
                 .iter()
                 .filter_map(|key| std::str::from_utf8(key.id()).ok());
@@ -116,8 +116,7 @@ impl AuthorizationServer {
 
     /// Removes a client and everything that was issued to it.
     pub async fn remove_client(&self, id: &ClientId) -> Result<(), Error> {
-        self.change_client(id, |client, ctx| register::remove(client, ctx))
-            .await
+        self.change_client(id, register::remove).await
     }
 
     /// Revokes everything that was ever issued to a client. It can ask again.
@@ -152,7 +151,7 @@ impl AuthorizationServer {
         let mut after = None;
         loop {
             let index = Listing::Index(Index::consents_of(subject));
-            let (facts, keys, next) = self.page(&index, after).await?;
+            let (facts, keys, next) = self.load_page(&index, after).await?;
             let consents = keys.iter().filter_map(|key| facts.consent(key));
             let standing = consents.filter(|consent| {
                 consent.subject == *subject && consent.state != ConsentState::Withdrawn
@@ -232,7 +231,7 @@ impl AuthorizationServer {
         let mut grants = Vec::new();
         let mut after = None;
         loop {
-            let (facts, keys, next) = self.page(listing, after).await?;
+            let (facts, keys, next) = self.load_page(listing, after).await?;
             let found = keys.iter().filter_map(|key| facts.grant(key));
             grants.extend(found.filter(|grant| wanted(grant)).map(GrantSummary::from));
             after = match next {
@@ -256,7 +255,7 @@ impl AuthorizationServer {
         let mut after = None;
         loop {
             let index = Listing::Index(Index::sessions_of(subject));
-            let (facts, keys, next) = self.page(&index, after).await?;
+            let (facts, keys, next) = self.load_page(&index, after).await?;
             for key in keys {
                 if facts
                     .session(&key)
@@ -320,7 +319,7 @@ impl AuthorizationServer {
         }
     }
 
-    async fn page(
+    async fn load_page(
         &self,
         listing: &Listing,
         after: Option<Cursor>,

@@ -8,7 +8,7 @@ use crate::protocol::authorize::{
     self, Answer, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
 };
 use crate::protocol::consent::{self, ConsentRequest};
-use crate::protocol::{Decision, Refusal, revoke, session};
+use crate::protocol::{Decision, Event, Refusal, revoke, session};
 use crate::storage::{Key, Record};
 
 /// What the user's browser brought along.
@@ -56,9 +56,22 @@ impl AuthorizationServer {
             let client = facts.client(client_id.as_ref());
             let decision = authorize::begin(request, client, visitor, self.context(), &mut entropy);
             let issued = issued(&decision);
-            let done = self
+            let committed = self
                 .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+                .await;
+            let done = match committed {
+                Ok(done) => done,
+                Err(cause) => {
+                    self.emit(Event::Unavailable {
+                        reason: cause.to_string(),
+                    })
+                    .await;
+                    return Err(match authorize::unavailable(request, client) {
+                        Some(error) => Error::Refused(error),
+                        None => cause.into(),
+                    });
+                }
+            };
             if let Some(outcome) = done {
                 return self.confirm("authorize", client_id, issued, outcome).await;
             }

@@ -25,6 +25,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,
     pages: Option<Arc<dyn Pages>>,
+    login_page: Option<String>,
 }
 
 impl Builder {
@@ -39,6 +40,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
             pages: None,
+            login_page: None,
         }
     }
 
@@ -109,6 +111,15 @@ impl Builder {
         self
     }
 
+    /// The host's own sign-in page. A visitor who is not signed in is sent there, with the address to
+    /// come back to in `return_to`; the host says who somebody is by putting an
+    /// [`Authentication`](crate::model::Authentication) into the request's extensions. Default: none,
+    /// and Grantor asks for name and password itself.
+    pub fn login_page(mut self, address: impl Into<String>) -> Self {
+        self.login_page = Some(address.into());
+        self
+    }
+
     /// The server, if everything fits together.
     pub fn build(self) -> Result<AuthorizationServer, BuildError> {
         self.scopes?;
@@ -125,6 +136,7 @@ impl Builder {
                 clock: self.clock,
                 entropy: self.entropy,
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
+                login_page: self.login_page,
                 wrong_secrets: throttle::WrongSecrets::default(),
             }),
         })

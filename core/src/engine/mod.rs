@@ -46,6 +46,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,
     pages: Arc<dyn Pages>,
+    login_page: Option<String>,
     wrong_secrets: throttle::WrongSecrets,
 }
 
@@ -78,6 +79,11 @@ impl AuthorizationServer {
     /// How its pages look.
     pub fn pages(&self) -> &dyn Pages {
         &*self.inner.pages
+    }
+
+    /// The host's own sign-in page, if it has one.
+    pub fn login_page(&self) -> Option<&str> {
+        self.inner.login_page.as_deref()
     }
 
     /// The time, by this server's clock.

@@ -2,7 +2,7 @@
 
 use super::AuthorizationServer;
 use crate::authenticator::AuthenticatorError;
-use crate::model::{Account, Client, ClientId, Consent, Grant, Session, Subject};
+use crate::model::{Account, Client, ClientId, Consent, Grant, Secret, Session, Subject};
 use crate::protocol::{Decision, Entropy, Refusal};
 use crate::storage::{Commit, CommitOutcome, Key, Loaded, Record, StorageError};
 
@@ -104,6 +104,11 @@ impl AuthorizationServer {
             .ok_or(Unavailable::Entropy)
     }
 
+    /// A secret that belongs to no record.
+    pub(crate) fn new_secret(&self) -> Result<Secret, Unavailable> {
+        Ok(self.entropy()?.secret())
+    }
+
     /// Loads records in one call to the store.
     pub(super) async fn load(&self, keys: &[Key]) -> Result<Facts, Unavailable> {
         let mut facts = Facts::default();
@@ -192,7 +197,7 @@ impl AuthorizationServer {
         }
     }
 
-    pub(super) async fn emit(&self, event: crate::protocol::Event) {
+    pub(crate) async fn emit(&self, event: crate::protocol::Event) {
         self.inner.audit.record(self.now(), &event).await;
     }
 }

@@ -753,3 +753,23 @@ pub fn confirm(
         Err((grant, Refusal::ConsentWithdrawn))
     }
 }
+
+/// What to tell the client when the server cannot answer: a browser cannot take a 503 to it (RFC 6749
+/// section 4.1.2.1). `None`: client and redirection URI are not proven good, so it is a page.
+pub fn unavailable(
+    request: &AuthorizationRequest,
+    client: Option<&Client>,
+) -> Option<AuthorizationError> {
+    let (_, redirect) = match_redirect_uri(request, client).ok()?;
+    let state = request
+        .state
+        .clone()
+        .filter(|state| state.len() <= MAX_STATE_LEN);
+    Some(AuthorizationError {
+        refusal: Refusal::TemporarilyUnavailable,
+        destination: Some(ErrorDestination {
+            redirect_uri: redirect.uri,
+            state,
+        }),
+    })
+}

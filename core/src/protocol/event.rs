@@ -90,6 +90,8 @@ pub enum Event {
         grant: RecordId,
         reason: RevocationReason,
     },
+    /// A request could not be answered: the store or the user database was away.
+    Unavailable { reason: String },
     /// A request was refused.
     Refused {
         client_id: Option<ClientId>,

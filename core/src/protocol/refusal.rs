@@ -54,6 +54,7 @@ pub enum Refusal {
     LoginRequired,
     ConsentRequired,
     AccessDenied,
+    TemporarilyUnavailable,
 
     // The pages in between.
     InteractionUnknown,
@@ -146,7 +147,7 @@ impl Refusal {
             R::PromptContradictory | R::LoginRequired | R::ConsentRequired => {
                 "OpenID Connect Core 1.0 section 3.1.2.1, section 3.1.2.6"
             }
-            R::AccessDenied => "RFC 6749 section 4.1.2.1",
+            R::AccessDenied | R::TemporarilyUnavailable => "RFC 6749 section 4.1.2.1",
             R::InteractionUnknown
             | R::InteractionOfAnotherBrowser
             | R::ConsentOfAnotherUser
@@ -237,6 +238,7 @@ impl std::fmt::Display for Refusal {
             R::LoginRequired => "the user would have to sign in, and prompt is none",
             R::ConsentRequired => "the user would have to be asked, and prompt is none",
             R::AccessDenied => "the user said no",
+            R::TemporarilyUnavailable => "the server cannot answer now",
             R::InteractionUnknown => "there is no such interaction",
             R::InteractionOfAnotherBrowser => "the interaction was begun in another browser",
             R::InteractionExpired => "the interaction took too long",

@@ -1,6 +1,6 @@
 //! Signing in and out of this server with a browser.
 
-use crate::model::{Account, Authentication, Handle, HandleKind, SecretHash, Session};
+use crate::model::{Account, Authentication, Handle, HandleKind, Secret, SecretHash, Session};
 use crate::protocol::{Context, Decision, Entropy, Event};
 use crate::storage::Record;
 
@@ -55,4 +55,16 @@ pub fn end(cookie: Option<&Handle>, session: Option<&Session>) -> Decision<()> {
         ..session.clone()
     };
     Decision::write(Record::Session(ended), event, ())
+}
+
+/// The secret that a form of ours holds while it concerns no pending authorization: only this
+/// browser, and only with this session, can have been given it (RFC 6749 section 10.12).
+pub fn form_token(browser: &Secret, session: Option<&Handle>) -> Secret {
+    let session = session.map_or(&[][..], |handle| handle.secret.expose());
+    browser.derive("grantor form", session)
+}
+
+/// Whether `shown` is the secret that [`form_token`] makes.
+pub fn is_form_token(shown: &Secret, browser: &Secret, session: Option<&Handle>) -> bool {
+    SecretHash::of(&form_token(browser, session)).matches(shown)
 }

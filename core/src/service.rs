@@ -1,0 +1,243 @@
+//! The whole server as one function from request to response.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+
+use crate::engine::{AuthorizationServer, Browser, Error, Unavailable};
+use crate::model::{ScopeSet, Secret};
+use crate::protocol::authorize::{AuthorizationError, Outcome};
+use crate::protocol::introspect::ActiveToken;
+use crate::protocol::{Event, Refusal};
+use crate::wire::reply::{Replies, Then, challenge};
+use crate::wire::{self, Call, Surface};
+
+impl AuthorizationServer {
+    /// Answers a request. This is all that an adapter for a web framework has to call.
+    ///
+    /// The future must be driven to its end even if the connection that asked for it is dropped: an
+    /// adapter spawns it. A body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with
+    /// [`wire::BodyTooLarge`].
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let replies = Replies::to(self, request.headers());
+        let mut response = match wire::parse(self.issuer(), &request) {
+            Ok(call) => self.answer(call, replies).await,
+            Err(unserved) => replies.unserved(&unserved),
+        };
+        if request.method() == Method::HEAD {
+            *response.body_mut() = Bytes::new();
+        }
+        response
+    }
+
+    /// Every path that [`handle`](Self::handle) answers with something other than 404.
+    pub fn paths(&self) -> Vec<String> {
+        wire::paths(self.issuer())
+    }
+
+    /// The resource server's side of a request: its Bearer token is active and has all of `scope`,
+    /// or the response is the challenge of RFC 6750.
+    pub async fn authorize_resource(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        scope: &ScopeSet,
+    ) -> Result<ActiveToken, Response<Bytes>> {
+        let refused = |refusal: &Refusal| challenge(self, refusal, scope);
+        let token = wire::presented_token(headers, uri, self.policy().token_in_query);
+        let token = token.map_err(|refusal| refused(&refusal))?;
+        self.check_bearer(token.expose(), scope)
+            .await
+            .map_err(|error| match error {
+                Error::Refused(refusal) => refused(&refusal),
+                Error::Unavailable(_) => refused(&Refusal::TemporarilyUnavailable),
+            })
+    }
+
+    async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {
+        match call {
+            Call::Token { client, request } => {
+                let tokens = self.token(&client, &request).await;
+                self.json(tokens, replies, |tokens| replies.tokens(&tokens))
+                    .await
+            }
+            Call::Revoke { client, token } => {
+                let done = self.revoke_token(&client, token.expose()).await;
+                self.json(done, replies, |()| replies.revoked()).await
+            }
+            Call::Introspect { client, token } => {
+                let found = self.introspect_token(&client, token.expose()).await;
+                self.json(found, replies, |found| replies.introspection(&found))
+                    .await
+            }
+            Call::Metadata => replies.metadata(),
+            Call::Stylesheet => replies.stylesheet(),
+            Call::Preflight => replies.preflight(),
+            Call::Authorize { request, browser } => {
+                match self.authorize(&request, &browser).await {
+                    Ok(
+                        Outcome::LoginRequired(interaction)
+                        | Outcome::ReauthenticationRequired(interaction),
+                    ) => replies.to_interaction(&interaction),
+                    Ok(Outcome::ConsentRequired(prompt)) => {
+                        replies.to_interaction(&prompt.interaction)
+                    }
+                    outcome => self.page(outcome, replies).await,
+                }
+            }
+            Call::Interaction { handle, browser } => {
+                self.page(self.resume(&handle, &browser).await, replies)
+                    .await
+            }
+            Call::Consent { request, browser } => {
+                self.page(self.consent(&request, &browser).await, replies)
+                    .await
+            }
+            Call::Login {
+                handle,
+                credentials,
+                browser,
+            } => {
+                // Whether this browser may sign in here at all is settled before the password is
+                // looked at (ATTACKS G03).
+                let (interaction, again) = match self.resume(&handle, &browser).await {
+                    Ok(Outcome::LoginRequired(interaction)) => (interaction, false),
+                    Ok(Outcome::ReauthenticationRequired(interaction)) => (interaction, true),
+                    outcome => return self.page(outcome, replies).await,
+                };
+                match self.sign_in(&credentials, &browser).await {
+                    Ok(session) => replies.signed_in(&session, &Then::Interaction(&handle)),
+                    Err(Error::Refused(refusal)) => {
+                        let username = Some(credentials.username.as_str());
+                        replies.sign_in(&interaction, again, username, Some(&refusal))
+                    }
+                    Err(Error::Unavailable(cause)) => {
+                        self.unavailable(&cause, Surface::Page, replies).await
+                    }
+                }
+            }
+            Call::Connections { browser, withdrawn } => {
+                self.connections_page(&browser, withdrawn, replies).await
+            }
+            Call::ConnectionsLogin {
+                credentials,
+                browser,
+            } => match (self.sign_in(&credentials, &browser).await, &browser.secret) {
+                (Ok(session), _) => replies.signed_in(&session, &Then::Connections),
+                (Err(Error::Refused(refusal)), Some(secret)) => {
+                    let (name, session) = (&credentials.username, browser.session.as_ref());
+                    replies.connections_sign_in(secret, name, Some(&refusal), session)
+                }
+                (Err(Error::Refused(refusal)), None) => replies.page_error(&refusal),
+                (Err(Error::Unavailable(cause)), _) => {
+                    self.unavailable(&cause, Surface::Page, replies).await
+                }
+            },
+            Call::Withdraw { client_id, browser } => {
+                let account = match self.signed_in(&browser).await {
+                    Ok(Some(account)) => account,
+                    Ok(None) => return replies.page_error(&Refusal::SignInRequired),
+                    Err(error) => return self.page_error(&error, replies).await,
+                };
+                match self.withdraw_consent(&account.subject, &client_id).await {
+                    // Withdrawn already: by another tab, or by this form sent twice.
+                    Ok(()) | Err(Error::Refused(Refusal::ConsentUnknown)) => replies.withdrawn(),
+                    Err(error) => self.page_error(&error, replies).await,
+                }
+            }
+            Call::SignOut { browser } => {
+                let done = match &browser.session {
+                    Some(session) => self.sign_out(session).await,
+                    None => Ok(()),
+                };
+                match done {
+                    Ok(()) => replies.signed_out(),
+                    Err(error) => self.page_error(&error, replies).await,
+                }
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        outcome: Result<Outcome, Error<AuthorizationError>>,
+        replies: Replies<'_>,
+    ) -> Response<Bytes> {
+        match outcome {
+            Ok(Outcome::LoginRequired(interaction)) => match self.login_page() {
+                Some(login_page) => replies.to_login_page(login_page, &interaction.handle),
+                None => replies.sign_in(&interaction, false, None, None),
+            },
+            Ok(Outcome::ReauthenticationRequired(interaction)) => match self.login_page() {
+                Some(login_page) => replies.to_login_page(login_page, &interaction.handle),
+                None => replies.sign_in(&interaction, true, None, None),
+            },
+            Ok(Outcome::ConsentRequired(prompt)) => replies.consent(&prompt),
+            Ok(Outcome::Redirect(response)) => replies.to_client(&response),
+            Err(Error::Refused(error)) => match error.response(self.issuer().as_str()) {
+                Some(response) => replies.to_client(&response),
+                None => replies.page_error(&error.refusal),
+            },
+            Err(Error::Unavailable(cause)) => {
+                self.unavailable(&cause, Surface::Page, replies).await
+            }
+        }
+    }
+
+    async fn connections_page(
+        &self,
+        browser: &Browser,
+        withdrawn: bool,
+        replies: Replies<'_>,
+    ) -> Response<Bytes> {
+        let secret: Secret = match browser.secret.clone().map_or_else(|| self.new_secret(), Ok) {
+            Ok(secret) => secret,
+            Err(cause) => return self.unavailable(&cause, Surface::Page, replies).await,
+        };
+        let session = browser.session.as_ref();
+        let account = match self.signed_in(browser).await {
+            Ok(Some(account)) => account,
+            Ok(None) => return replies.connections_sign_in(&secret, "", None, session),
+            Err(error) => return self.page_error(&error, replies).await,
+        };
+        match self.connections(&account.subject).await {
+            Ok(found) => replies.connections(&secret, session, &account, &found, withdrawn),
+            Err(error) => self.page_error(&error, replies).await,
+        }
+    }
+
+    async fn json<T>(
+        &self,
+        outcome: Result<T, Error>,
+        replies: Replies<'_>,
+        reply: impl FnOnce(T) -> Response<Bytes>,
+    ) -> Response<Bytes> {
+        match outcome {
+            Ok(answer) => reply(answer),
+            Err(Error::Refused(refusal)) => replies.json_error(&refusal),
+            Err(Error::Unavailable(cause)) => {
+                self.unavailable(&cause, Surface::Json, replies).await
+            }
+        }
+    }
+
+    async fn page_error(&self, error: &Error, replies: Replies<'_>) -> Response<Bytes> {
+        match error {
+            Error::Refused(refusal) => replies.page_error(refusal),
+            Error::Unavailable(cause) => self.unavailable(cause, Surface::Page, replies).await,
+        }
+    }
+
+    /// The operator learns why; whoever asked learns that it is worth trying again.
+    async fn unavailable(
+        &self,
+        cause: &Unavailable,
+        surface: Surface,
+        replies: Replies<'_>,
+    ) -> Response<Bytes> {
+        self.emit(Event::Unavailable {
+            reason: cause.to_string(),
+        })
+        .await;
+        replies.unavailable(surface)
+    }
+}

@@ -1,0 +1,199 @@
+//! The Bearer token at a protected resource, and the challenge for a request without a good one
+//! (RFC 6750).
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+
+use super::error::on_the_wire;
+use super::form::Form;
+use crate::model::{ScopeSet, SecretString};
+use crate::protocol::Refusal;
+
+/// The access token that a request presents.
+///
+/// In the `Authorization` header; in the query only where `query_too` says so (RFC 6750 section 2.3
+/// advises against it), and otherwise what is there is not looked at.
+pub fn presented_token(
+    headers: &HeaderMap,
+    uri: &Uri,
+    query_too: bool,
+) -> Result<SecretString, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let header = values.next();
+    if values.next().is_some() {
+        return Err(Refusal::SeveralTokens);
+    }
+    let in_header = match header {
+        None => None,
+        Some(value) => {
+            let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
+            let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                // Credentials of another kind are no Bearer credentials.
+                return Err(Refusal::TokenMissing);
+            }
+            // token68, RFC 9110 section 11.2.
+            let token68 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+            let token = token.trim_matches(' ');
+            if token.is_empty() || !token.bytes().all(token68) {
+                return Err(Refusal::TokenMalformed);
+            }
+            Some(token)
+        }
+    };
+    let query = uri
+        .query()
+        .filter(|_| query_too)
+        .map(|query| Form::parse(query.as_bytes()));
+    let query = query.transpose()?;
+    let in_query = query
+        .as_ref()
+        .map(|form| form.get("access_token"))
+        .transpose()?
+        .flatten();
+    match (in_header, in_query) {
+        (Some(_), Some(_)) => Err(Refusal::SeveralTokens),
+        (Some(token), None) | (None, Some(token)) => Ok(SecretString::new(token)),
+        (None, None) => Err(Refusal::TokenMissing),
+    }
+}
+
+/// The answer to a request whose token is missing or not good enough (RFC 6750 section 3).
+///
+/// Where no token was sent there is no `error`: the client may simply not have known. Nothing that
+/// came with the request is in it.
+pub fn challenge(realm: &str, refusal: &Refusal, scope: &ScopeSet) -> Response<Bytes> {
+    let told = match refusal {
+        Refusal::TokenMissing
+        | Refusal::TokenMalformed
+        | Refusal::SeveralTokens
+        | Refusal::ParameterRepeated(_)
+        | Refusal::FormMalformed
+        | Refusal::ScopeInsufficient => refusal,
+        // Why a token is not active concerns its client and the operator.
+        _ => &Refusal::TokenInactive,
+    };
+    let row = on_the_wire(told);
+    let mut value = format!("Bearer realm=\"{}\"", quotable(realm));
+    if *told != Refusal::TokenMissing {
+        value.push_str(&format!(
+            ", error=\"{}\", error_description=\"{}\"",
+            row.code,
+            row.description(told)
+        ));
+    }
+    if !scope.is_empty() && matches!(told, Refusal::TokenMissing | Refusal::ScopeInsufficient) {
+        value.push_str(&format!(", scope=\"{scope}\""));
+    }
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::UNAUTHORIZED);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&value) {
+        headers.insert(header::WWW_AUTHENTICATE, value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What may stand between quotes: the rest of a configured realm is dropped.
+pub(super) fn quotable(text: &str) -> String {
+    text.chars()
+        .filter(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(
+        authorization: &[&'static str],
+        uri: &'static str,
+        query_too: bool,
+    ) -> Result<String, Refusal> {
+        let headers = authorization
+            .iter()
+            .map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value)))
+            .collect();
+        presented_token(&headers, &Uri::from_static(uri), query_too)
+            .map(|token| token.expose().to_owned())
+    }
+
+    #[test]
+    fn one_method_and_any_case_of_the_scheme() {
+        // Requirements 6750-001, 6750-002, 6750-004, OA21-019; ATTACKS F10.
+        for header in ["Bearer abc", "bearer abc", "BEARER abc", "Bearer  abc"] {
+            assert_eq!(read(&[header], "/", false), Ok("abc".into()));
+        }
+        assert_eq!(read(&[], "/", false), Err(Refusal::TokenMissing));
+        assert_eq!(read(&["Basic abc"], "/", false), Err(Refusal::TokenMissing));
+        assert_eq!(read(&["Bearer"], "/", false), Err(Refusal::TokenMalformed));
+        assert_eq!(
+            read(&["Bearer a b"], "/", false),
+            Err(Refusal::TokenMalformed)
+        );
+        assert_eq!(
+            read(&["Bearer a\"b"], "/", false),
+            Err(Refusal::TokenMalformed)
+        );
+        assert_eq!(
+            read(&["Bearer a", "Bearer a"], "/", false),
+            Err(Refusal::SeveralTokens)
+        );
+        assert_eq!(
+            read(&[], "/?access_token=abc", false),
+            Err(Refusal::TokenMissing)
+        );
+        assert_eq!(read(&[], "/?access_token=abc", true), Ok("abc".into()));
+        assert_eq!(
+            read(&["Bearer a"], "/?access_token=a", true),
+            Err(Refusal::SeveralTokens)
+        );
+        assert_eq!(
+            read(&["Bearer a"], "/?access_token=b", false),
+            Ok("a".into())
+        );
+    }
+
+    #[test]
+    fn challenges_are_those_of_rfc_6750() {
+        // Requirements 6750-005, 6750-006, 6750-007, 6750-008, 6750-009.
+        let scope = ScopeSet::parse("read").expect("scope");
+        let header = |refusal| {
+            let response = challenge("a \"realm\"\r\n", &refusal, &scope);
+            let value = response
+                .headers()
+                .get(header::WWW_AUTHENTICATE)
+                .expect("challenge");
+            (
+                response.status().as_u16(),
+                value.to_str().expect("ASCII").to_owned(),
+            )
+        };
+        assert_eq!(
+            header(Refusal::TokenMissing),
+            (401, "Bearer realm=\"a realm\", scope=\"read\"".into())
+        );
+        let (status, value) = header(Refusal::TokenInactive);
+        assert!(
+            status == 401 && value.contains("error=\"invalid_token\"") && !value.contains("scope=")
+        );
+        let (status, value) = header(Refusal::AccountGone);
+        assert!(
+            status == 401
+                && value.contains("error=\"invalid_token\"")
+                && !value.contains("account")
+        );
+        let (status, value) = header(Refusal::ScopeInsufficient);
+        assert!(
+            status == 403
+                && value.contains("insufficient_scope")
+                && value.contains("scope=\"read\"")
+        );
+        let (status, value) = header(Refusal::SeveralTokens);
+        assert!(status == 400 && value.contains("invalid_request"));
+        for attribute in ["realm=", "error=", "scope="] {
+            assert!(value.matches(attribute).count() <= 1);
+        }
+    }
+}
