@@ -1,1 +1,177 @@
-//! grantor-tower
+//! Grantor for everything that speaks [`tower_service::Service`] over `http::Request`.
+//!
+//! * [`GrantorService`]: the whole authorization server as one service.
+//! * [`RequireScope`]: a layer for protected resources, which lets a request pass when its Bearer
+//!   token is active and has a scope.
+//!
+//! Both only convert bodies and call the server; no rule of the protocol is here.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use grantor::AuthorizationServer;
+use grantor::model::ScopeSet;
+use grantor::wire::{BodyTooLarge, MAX_BODY_LEN, PeerAddr};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// The body of every answer.
+pub type ResponseBody = Full<Bytes>;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The whole authorization server as one service. It needs a tokio runtime.
+///
+/// A request is answered to its end even if the connection that asked for it is dropped, so that no
+/// step of the protocol stops half-way.
+#[derive(Clone, Debug)]
+pub struct GrantorService {
+    server: AuthorizationServer,
+}
+
+impl GrantorService {
+    /// The service of this server.
+    pub const fn new(server: AuthorizationServer) -> Self {
+        Self { server }
+    }
+}
+
+impl<B> Service<Request<B>> for GrantorService
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move {
+            let Ok(request) = read(request).await else {
+                // The client went away, or lied about the length of its body.
+                return Ok(plain(StatusCode::BAD_REQUEST));
+            };
+            let answer = tokio::spawn(async move { server.handle(request).await }).await;
+            Ok(answer.map_or_else(
+                |_| plain(StatusCode::INTERNAL_SERVER_ERROR),
+                |r| r.map(Full::new),
+            ))
+        })
+    }
+}
+
+/// The request with its body in memory, or marked as too large. Reading stops at the bound.
+async fn read<B>(request: Request<B>) -> Result<Request<Bytes>, ()>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut parts, body) = request.into_parts();
+    if let Some(peer) = parts.extensions.get::<SocketAddr>().copied() {
+        parts.extensions.insert(PeerAddr(peer.ip()));
+    }
+    let body = match Limited::new(body, MAX_BODY_LEN).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            parts.extensions.insert(BodyTooLarge);
+            Bytes::new()
+        }
+        Err(_) => return Err(()),
+    };
+    Ok(Request::from_parts(parts, body))
+}
+
+fn plain(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A layer that lets a request pass when its Bearer token is active and has all of a scope, and
+/// answers with the challenge of RFC 6750 otherwise.
+///
+/// The inner service finds what the token stands for, as
+/// [`ActiveToken`](grantor::protocol::introspect::ActiveToken), in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct RequireScope {
+    server: AuthorizationServer,
+    scope: ScopeSet,
+}
+
+impl RequireScope {
+    /// Protects a service with this scope; the empty one asks for an active token and no more.
+    pub const fn new(server: AuthorizationServer, scope: ScopeSet) -> Self {
+        Self { server, scope }
+    }
+}
+
+impl<S> Layer<S> for RequireScope {
+    type Service = Protected<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Protected {
+            guard: self.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service behind [`RequireScope`].
+#[derive(Clone, Debug)]
+pub struct Protected<S> {
+    guard: RequireScope,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Protected<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: From<Bytes>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<R>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let guard = self.guard.clone();
+        // The one that was polled ready is the one to call.
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let checked = guard
+                .server
+                .authorize_resource(&parts.headers, &parts.uri, &guard.scope)
+                .await;
+            match checked {
+                Ok(token) => {
+                    parts.extensions.insert(token);
+                    inner.call(Request::from_parts(parts, body)).await
+                }
+                Err(challenge) => Ok(challenge.map(R::from)),
+            }
+        })
+    }
+}
