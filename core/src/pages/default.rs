@@ -1,29 +1,336 @@
 //! The pages that come with Grantor.
 
-use super::{Page, Pages};
+use std::fmt::{self, Write as _};
+
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value, context,
+};
+
+use super::texts::{ENGLISH, ErrorTexts, KOREAN, Texts};
+use super::{
+    Body, ConnectionsPage, ConsentPage, ErrorPage, Frame, Hidden, Page, Pages, SignInPage,
+    SignInProblem, SignedOutPage,
+};
+use crate::model::RedirectUriKind;
+use crate::protocol::authorize::ClientSummary;
+
+const LANGUAGES: [&str; 2] = [ENGLISH.lang, KOREAN.lang];
+const STYLE: &str = include_str!("templates/style.css");
+
+const LAYOUT: &str = "layout.html";
+const SIGN_IN: &str = "sign-in.html";
+const CONSENT: &str = "consent.html";
+const CONNECTIONS: &str = "connections.html";
+const SIGNED_OUT: &str = "signed-out.html";
+const ERROR: &str = "error.html";
+
+const TEMPLATES: [(&str, &str); 6] = [
+    (LAYOUT, include_str!("templates/layout.html")),
+    (SIGN_IN, include_str!("templates/sign-in.html")),
+    (CONSENT, include_str!("templates/consent.html")),
+    (CONNECTIONS, include_str!("templates/connections.html")),
+    (SIGNED_OUT, include_str!("templates/signed-out.html")),
+    (ERROR, include_str!("templates/error.html")),
+];
+
+/// The longest name that is shown in full, in characters; clients may register no longer one.
+const MAX_SHOWN_CHARS: usize = crate::model::Client::MAX_NAME_CHARS;
 
 /// The pages that come with Grantor: English and Korean, no scripts, usable by keyboard, screen
 /// reader and phone.
-#[derive(Debug, Default)]
-pub struct DefaultPages {}
+pub struct DefaultPages {
+    templates: Environment<'static>,
+    english: Value,
+    korean: Value,
+}
 
 impl DefaultPages {
     /// The pages as they come.
     pub fn new() -> Self {
-        Self::default()
+        // Without the built-in filters no template can declare anything safe; what is not a text of
+        // ours is escaped.
+        let mut templates = Environment::empty();
+        templates.set_auto_escape_callback(|_| AutoEscape::Html);
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.add_filter("fill", fill);
+        for (name, source) in TEMPLATES {
+            // The tests render every one of them; one that did not compile would be missed there.
+            let _ = templates.add_template(name, source);
+        }
+        Self {
+            templates,
+            english: Value::from(Serde(&ENGLISH)),
+            korean: Value::from(Serde(&KOREAN)),
+        }
+    }
+
+    fn texts(&self, language: &str) -> (&'static Texts, &Value) {
+        if language.eq_ignore_ascii_case(KOREAN.lang) {
+            (&KOREAN, &self.korean)
+        } else {
+            (&ENGLISH, &self.english)
+        }
+    }
+
+    fn try_render(&self, page: &Page<'_>, language: &str) -> Result<String, Error> {
+        let (texts, t) = self.texts(language);
+        let frame = &page.frame;
+        let (name, title, view) = match &page.body {
+            Body::SignIn(page) => (SIGN_IN, texts.sign_in_title, sign_in(page, frame, texts)),
+            Body::Consent(page) => (CONSENT, texts.consent_title, consent(page, texts)),
+            Body::Connections(page) => (
+                CONNECTIONS,
+                texts.connections_title,
+                connections(page, texts),
+            ),
+            Body::SignedOut(page) => (SIGNED_OUT, texts.signed_out_title, signed_out(page)),
+            Body::Error(page) => {
+                let says = texts.error(page.kind);
+                (ERROR, says.title, error(page, says))
+            }
+        };
+        let content = self
+            .templates
+            .get_template(name)?
+            .render(context! { t, page => view })?;
+        self.templates.get_template(LAYOUT)?.render(context! {
+            t,
+            title,
+            host => frame.host,
+            stylesheet => frame.stylesheet,
+            content => Value::from_safe_string(content),
+        })
+    }
+}
+
+impl Default for DefaultPages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for DefaultPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DefaultPages").finish_non_exhaustive()
     }
 }
 
 impl Pages for DefaultPages {
     fn languages(&self) -> &[&'static str] {
-        &["en", "ko"]
+        &LANGUAGES
     }
 
-    fn render(&self, _page: &Page<'_>, _language: &str) -> String {
-        String::new()
+    fn render(&self, page: &Page<'_>, language: &str) -> String {
+        self.try_render(page, language)
+            .unwrap_or_else(|_| fallback(self.texts(language).0))
     }
 
     fn stylesheet(&self) -> &str {
-        ""
+        STYLE
     }
+}
+
+/// What is shown if a template fails, which the tests rule out: nothing that came from anywhere.
+fn fallback(texts: &Texts) -> String {
+    let ErrorTexts {
+        title,
+        what,
+        advice,
+    } = &texts.unavailable;
+    format!(
+        "<!doctype html>\n<html lang=\"{}\">\n<head><meta charset=\"utf-8\">\
+         <title>{}</title></head>\n<body><main id=\"error\"><h1>{}</h1><p>{}</p><p>{}</p></main>\
+         </body>\n</html>",
+        HtmlEscape(texts.lang),
+        HtmlEscape(title),
+        HtmlEscape(title),
+        HtmlEscape(what),
+        HtmlEscape(advice),
+    )
+}
+
+/// The filter `fill`: puts its named arguments, escaped, in the places of a text that bear their
+/// names. An argument is never looked at for places. Each is set apart, so that a name written from
+/// right to left cannot rearrange the sentence around it.
+fn fill(text: &str, arguments: Kwargs) -> Result<Value, Error> {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after
+            .split_once('}')
+            .ok_or_else(|| Error::new(ErrorKind::SyntaxError, "a place without an end"))?;
+        let argument: Value = arguments.get(name)?;
+        let argument = argument.to_string();
+        write!(
+            out,
+            "{}<bdi>{}</bdi>",
+            HtmlEscape(before),
+            HtmlEscape(&argument)
+        )
+        .map_err(|_| Error::new(ErrorKind::WriteFailure, "a string that cannot be written"))?;
+        rest = after;
+    }
+    write!(out, "{}", HtmlEscape(rest))
+        .map_err(|_| Error::new(ErrorKind::WriteFailure, "a string that cannot be written"))?;
+    arguments.assert_all_used()?;
+    Ok(Value::from_safe_string(out))
+}
+
+fn sign_in(page: &SignInPage<'_>, frame: &Frame<'_>, texts: &Texts) -> Value {
+    let problem = page.problem.map(|problem| match problem {
+        SignInProblem::WrongCredentials => context! { text => texts.wrong_credentials, count => 0 },
+        SignInProblem::TooManyAttempts {
+            retry_after_seconds: seconds,
+        } => {
+            let (text, count) = match seconds {
+                0 | 1 => (texts.wait_second, 1),
+                2..60 => (texts.wait_seconds, seconds),
+                60 => (texts.wait_minute, 1),
+                _ => (texts.wait_minutes, seconds.div_ceil(60)),
+            };
+            context! { text, count }
+        }
+    });
+    context! {
+        action => page.action,
+        hidden => hidden(&page.hidden),
+        host => frame.host,
+        client => page.client.map(|client| shown(&client.name, texts)),
+        username => page.username,
+        again => page.again,
+        problem,
+        wrong => page.problem == Some(SignInProblem::WrongCredentials),
+    }
+}
+
+fn consent(page: &ConsentPage<'_>, texts: &Texts) -> Value {
+    let (destination, caution) = match page.destination.kind() {
+        RedirectUriKind::Https => (texts.destination_https, texts.destination_caution_https),
+        RedirectUriKind::Loopback => (texts.destination_loopback, texts.destination_caution_device),
+        RedirectUriKind::PrivateUse => (
+            texts.destination_private_use,
+            texts.destination_caution_device,
+        ),
+    };
+    let duration = match page.lifetime_days {
+        None => texts.duration_token,
+        Some(0) => texts.duration_today,
+        Some(1) => texts.duration_day,
+        Some(_) => texts.duration_days,
+    };
+    context! {
+        action => page.action,
+        hidden => hidden(&page.hidden),
+        client => shown(&page.client.name, texts),
+        addresses => addresses(page.client, texts),
+        destination => page.destination.display(),
+        destination_text => destination,
+        caution,
+        username => shown(page.username, texts),
+        scopes => page
+            .scopes
+            .iter()
+            .map(|scope| context! {
+                name => scope.name,
+                description => scope.description,
+                allowed_before => scope.allowed_before,
+            })
+            .collect::<Vec<_>>(),
+        duration,
+        // The largest number of a template is signed.
+        days => page.lifetime_days.filter(|days| *days > 0).map(|days| days.to_string()),
+    }
+}
+
+fn addresses(client: &ClientSummary, texts: &Texts) -> Vec<Value> {
+    [
+        (texts.address_home, &client.client_uri),
+        (texts.address_policy, &client.policy_uri),
+        (texts.address_terms, &client.tos_uri),
+    ]
+    .into_iter()
+    .filter_map(|(label, address)| {
+        let address = address.as_deref()?;
+        Some(context! { label, address })
+    })
+    .collect()
+}
+
+fn connections(page: &ConnectionsPage<'_>, texts: &Texts) -> Value {
+    context! {
+        action => page.action,
+        sign_out => page.sign_out,
+        hidden => hidden(&page.hidden),
+        username => shown(page.username, texts),
+        withdrawn => page.withdrawn,
+        connections => page
+            .connections
+            .iter()
+            .map(|connection| context! {
+                client_id => connection.client_id,
+                client => shown(connection.client_name, texts),
+                scopes => connection.scopes.iter().copied().map(Value::from).collect::<Vec<_>>(),
+                since => connection.since.as_str(),
+            })
+            .collect::<Vec<_>>(),
+    }
+}
+
+fn signed_out(page: &SignedOutPage<'_>) -> Value {
+    context! { sign_in => page.sign_in }
+}
+
+fn error(page: &ErrorPage<'_>, says: &ErrorTexts) -> Value {
+    context! {
+        title => says.title,
+        what => says.what,
+        advice => says.advice,
+        detail => page.detail,
+    }
+}
+
+fn hidden(fields: &Hidden<'_>) -> Vec<Value> {
+    fields
+        .iter()
+        .map(|(name, value)| context! { name => *name, value => *value })
+        .collect()
+}
+
+/// A name as it may be shown: on one line, no longer than a name may be, without characters that
+/// cannot be seen or that change the order of others (ATTACKS G09).
+fn shown(name: &str, texts: &Texts) -> String {
+    let mut out = String::new();
+    let mut length = 0;
+    for word in name.split(|c: char| c.is_whitespace() || c.is_control()) {
+        let mut letters = word.chars().filter(|c| !is_invisible(*c)).peekable();
+        if letters.peek().is_none() {
+            continue;
+        }
+        if length > 0 {
+            out.push(' ');
+            length += 1;
+        }
+        for letter in letters {
+            if length >= MAX_SHOWN_CHARS {
+                out.push('…');
+                return out;
+            }
+            out.push(letter);
+            length += 1;
+        }
+    }
+    if out.is_empty() {
+        texts.nameless.clone_into(&mut out);
+    }
+    out
+}
+
+/// Characters that take no room or that direct the writing.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+        | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }

@@ -10,6 +10,9 @@
 //! [`ConsentPage::scopes`]), `withdraw-0` ..., `logout`, `error`, `problem`.
 
 mod default;
+#[cfg(test)]
+mod tests;
+mod texts;
 
 use std::fmt;
 
