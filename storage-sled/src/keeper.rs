@@ -23,8 +23,8 @@ use crate::open::{Directory, OpenError};
 const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Less room than this is not worth opening sled again, whatever the configuration says: opening
-/// writes a snapshot, and the next commits want a segment.
-const MIN_ROOM: u64 = 16 * 1024 * 1024;
+/// writes a snapshot, and the next commits want two segments.
+const MIN_ROOM: u64 = 10 * 1024 * 1024;
 
 /// What the store and its keeper share.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! weaker by what happened since; it never makes it wrong.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -58,9 +58,11 @@ impl StateFile {
     }
 
     pub(crate) fn read(&self) -> io::Result<State> {
-        let mut bytes = Vec::new();
-        (&self.0).read_to_end(&mut bytes)?;
-        Ok(decode(&bytes).unwrap_or(State::Unreadable))
+        let mut bytes = [0; LEN + 1];
+        // By position: a reopening reads the file a second time.
+        let read = self.0.read_at(&mut bytes, 0)?;
+        let state = bytes.get(..read).and_then(decode);
+        Ok(state.unwrap_or(State::Unreadable))
     }
 
     /// Notes that this mark is durable.
