@@ -1,0 +1,11 @@
+//! The decisions of the protocol, by value and by property: no engine, no storage, no HTTP.
+
+mod authorize;
+mod client_auth;
+mod code;
+mod consent;
+mod introspect;
+mod refresh;
+mod register;
+mod revoke;
+mod world;
