@@ -246,7 +246,7 @@ impl Storage for SledStorage {
 #[cfg(test)]
 mod tests {
     use futures_channel::oneshot;
-    use grantor::storage::{CommitId, Kind, NewRecord};
+    use grantor::storage::{CommitId, Index, Kind};
 
     use super::*;
 
@@ -333,6 +333,158 @@ mod tests {
             let answer = block_on(waiter).expect("answered");
             assert!(answer.is_err(), "nothing may be called durable");
         }
+    }
+
+    /// Commits a few records, closes the store, changes it behind its back, and opens it again.
+    fn tampered(tamper: impl FnOnce(&Path)) -> Result<SledStorage, OpenError> {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = SledStorage::open(directory.path()).expect("opens");
+        for n in 0..10 {
+            let mut commit = creation(n);
+            commit.record.indexes = vec![Index::new("user:1").expect("a name")];
+            let outcome = block_on(storage.commit(commit)).expect("healthy");
+            assert_eq!(outcome, CommitOutcome::Applied);
+        }
+        drop(storage);
+        tamper(directory.path());
+        SledStorage::open(directory.path())
+    }
+
+    fn with_sled(path: &Path, change: impl FnOnce(&sled::Db) -> sled::Result<()>) {
+        let db = sled::Config::new()
+            .path(path)
+            .segment_size(open::SEGMENT_SIZE)
+            .open()
+            .expect("sled opens");
+        change(&db).expect("sled changes");
+        db.flush().expect("sled flushes");
+    }
+
+    fn first(tree: &sled::Tree) -> sled::Result<(sled::IVec, sled::IVec)> {
+        tree.first()
+            .map(|found| found.expect("the tree is not empty"))
+    }
+
+    #[test]
+    fn what_sled_does_not_miss_the_ledger_does() {
+        tampered(|_| ()).expect("nothing is missing");
+
+        let missing_record = tampered(|path| {
+            with_sled(path, |db| {
+                let records = db.open_tree("records")?;
+                let (key, _) = first(&records)?;
+                records.remove(key).map(drop)
+            });
+        });
+        let missing_entry = tampered(|path| {
+            with_sled(path, |db| {
+                let entries = db.open_tree("entries")?;
+                let (key, _) = first(&entries)?;
+                entries.remove(key).map(drop)
+            });
+        });
+        let older_mark = tampered(|path| with_sled(path, |db| db.open_tree("meta")?.clear()));
+        let everything = tampered(|path| {
+            for file in std::fs::read_dir(path).expect("it is there") {
+                let file = file.expect("it is there").path();
+                if file.is_file() && !file.ends_with(state_file::NAME) {
+                    std::fs::remove_file(file).expect("it is ours");
+                }
+            }
+        });
+        let state_file = tampered(|path| {
+            std::fs::remove_file(path.join(state_file::NAME)).expect("it is there");
+        });
+        for (what, opened) in [
+            ("a record", missing_record),
+            ("an entry", missing_entry),
+            ("the mark", older_mark),
+            ("everything of sled", everything),
+            ("the state file", state_file),
+        ] {
+            assert!(
+                matches!(opened, Err(OpenError::Damaged { .. })),
+                "{what} is missing, and the store opens: {opened:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_older_version_of_a_record_is_noticed() {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = SledStorage::open(directory.path()).expect("opens");
+        let _ = block_on(storage.commit(creation(1))).expect("healthy");
+        drop(storage);
+        let mut old = None;
+        with_sled(directory.path(), |db| {
+            old = Some(first(&db.open_tree("records")?)?);
+            Ok(())
+        });
+        let storage = SledStorage::open(directory.path()).expect("opens");
+        let mut second = creation(1);
+        (second.expect, second.id) = (Some(second.id), CommitId::from_bytes([9; 16]));
+        let outcome = block_on(storage.commit(second)).expect("healthy");
+        assert_eq!(outcome, CommitOutcome::Applied);
+        drop(storage);
+        with_sled(directory.path(), |db| {
+            let (key, bytes) = old.expect("it was read");
+            db.open_tree("records")?.insert(key, bytes).map(drop)
+        });
+        let opened = SledStorage::open(directory.path());
+        assert!(
+            matches!(opened, Err(OpenError::Damaged { .. })),
+            "{opened:?}"
+        );
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_as_such() {
+        let opened = tampered(|path| {
+            let path = path.join(state_file::NAME);
+            let mut bytes = std::fs::read(&path).expect("it is there");
+            bytes[8..12].copy_from_slice(&(state_file::FORMAT + 1).to_be_bytes());
+            let sum = crc32fast::hash(&bytes[..20]).to_be_bytes();
+            bytes[20..].copy_from_slice(&sum);
+            std::fs::write(path, bytes).expect("it is ours");
+        });
+        assert!(
+            matches!(opened, Err(OpenError::Newer { found, .. }) if found == state_file::FORMAT + 1),
+            "{opened:?}"
+        );
+    }
+
+    #[test]
+    fn a_creation_that_was_cut_short_is_finished() {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        std::fs::write(directory.path().join(state_file::NAME), b"gra").expect("it is ours");
+        SledStorage::open(directory.path()).expect("there was nothing to lose");
+    }
+
+    #[test]
+    fn the_largest_values_stay_inside_the_log() {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = Arc::new(SledStorage::open(directory.path()).expect("opens"));
+        let writers: Vec<_> = (0..16)
+            .map(|writer| {
+                let storage = Arc::clone(&storage);
+                std::thread::spawn(move || {
+                    for n in 0..16 {
+                        let mut commit = creation(writer * 16 + n);
+                        commit.record.value = vec![n; NewRecord::MAX_VALUE_LEN];
+                        let outcome = block_on(storage.commit(commit)).expect("healthy");
+                        assert_eq!(outcome, CommitOutcome::Applied);
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().expect("no writer panics");
+        }
+        let mut blobs = std::fs::read_dir(directory.path().join("blobs")).expect("sled makes it");
+        assert!(
+            blobs.next().is_none(),
+            "sled does not sync the files in there"
+        );
     }
 
     #[test]

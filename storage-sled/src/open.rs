@@ -22,7 +22,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// sled stores a page beyond a quarter of this in a file of its own, which it never syncs and does
 /// not always remove. A leaf has 16 records (and a few more while it splits), so that four times 60
 /// of the largest records keeps every page inside the log.
-const SEGMENT_SIZE: usize = 4 * 1024 * 1024;
+pub(crate) const SEGMENT_SIZE: usize = 4 * 1024 * 1024;
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -96,28 +96,16 @@ impl Directory {
     pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
         create_directory(path)?;
         let file = path.join(state_file::NAME);
-        if !exists(&file)? {
-            if exists(&path.join("db"))? {
-                return Err(OpenError::Damaged {
-                    path: path.to_owned(),
-                    what: format!("the file {} is missing", state_file::NAME),
-                });
-            }
-            match StateFile::create(&file) {
-                // Somebody else is creating the same store: the lock decides.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => created.map_err(io_error("create", &file))?,
-            }
-            sync_directory(path)?;
-        }
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             let locked = StateFile::lock(&file).map_err(io_error("lock", &file))?;
             if let Some(state) = locked {
-                return Ok(Self {
+                let directory = Self {
                     path: path.to_owned(),
                     state,
-                });
+                };
+                directory.fill(&file)?;
+                return Ok(directory);
             }
             if Instant::now() >= deadline {
                 return Err(OpenError::InUse {
@@ -126,6 +114,27 @@ impl Directory {
             }
             thread::sleep(LOCK_RETRY);
         }
+    }
+
+    /// Fills the state file of a fresh store, durably, before sled makes a file.
+    fn fill(&self, file: &Path) -> Result<(), OpenError> {
+        if !self
+            .state
+            .is_unfilled()
+            .map_err(io_error("look at", file))?
+        {
+            return Ok(());
+        }
+        if exists(&self.path.join("db"))? {
+            return Err(self.damaged(format!(
+                "the file {} is missing or cut short",
+                state_file::NAME
+            )));
+        }
+        self.note(0)
+            .and_then(|()| self.state.sync())
+            .map_err(io_error("write", file))?;
+        sync_directory(&self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {

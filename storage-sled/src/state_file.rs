@@ -36,25 +36,28 @@ pub(crate) enum State {
 }
 
 impl StateFile {
-    /// Creates the file for a fresh store.
-    pub(crate) fn create(path: &Path) -> io::Result<()> {
+    /// Opens or creates the file; `None` if another process holds it.
+    ///
+    /// What is created is empty: whoever holds the lock fills it, so that neither a crash nor a second
+    /// process finds it half made.
+    pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(false)
             .mode(0o600)
             .open(path)?;
-        file.write_all_at(&encode(0), 0)?;
-        file.sync_all()
-    }
-
-    /// Opens the file; `None` if another process holds it.
-    pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Whether it was never filled.
+    pub(crate) fn is_unfilled(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.len() < LEN as u64)
     }
 
     pub(crate) fn read(&self) -> io::Result<State> {

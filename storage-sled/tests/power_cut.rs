@@ -23,8 +23,8 @@ use campaign::{Ledger, Random, Writer, run, text};
 use grantor_sled::{SledConfig, SledStorage};
 use tempfile::TempDir;
 
-const IMAGE_SIZE: u64 = 192 * 1024 * 1024;
-const GENERATION: u64 = 20;
+const IMAGE_SIZE: u64 = 512 * 1024 * 1024;
+const GENERATION: u64 = 10;
 
 /// A mounted image; taken apart when it is dropped.
 struct Mounted {

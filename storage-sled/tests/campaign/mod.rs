@@ -507,7 +507,15 @@ impl Writer {
         let id = self.child.id().to_string();
         run("kill", &["-STOP", &id]).expect("the writer runs");
         let stat = format!("/proc/{id}/stat");
-        while !std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")) {
+        loop {
+            let stat = std::fs::read_to_string(&stat).expect("the writer is a child");
+            if stat.contains(") T ") {
+                return;
+            }
+            assert!(
+                !stat.contains(") Z "),
+                "the writer ended before it was stopped"
+            );
             std::thread::yield_now();
         }
     }
