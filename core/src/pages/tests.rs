@@ -524,10 +524,10 @@ fn the_consent_page_says_where_the_code_goes_and_that_the_name_proves_nothing() 
     let client = &Input::ordinary().client;
     let english = |uri| consent_html(client, uri, "en");
     let korean = |uri| consent_html(client, uri, "ko");
-    assert!(english(HTTPS).contains("the web site <bdi>notes.example</bdi>"));
-    assert!(english(LOOPBACK).contains("an app on this device (<bdi>127.0.0.1:49152</bdi>)"));
-    assert!(english(LOOPBACK_V6).contains("an app on this device (<bdi>[::1]:49152</bdi>)"));
-    assert!(english(PRIVATE_USE).contains("an app on this device (<bdi>com.example.notes</bdi>)"));
+    assert!(english(HTTPS).contains("The web site <bdi>notes.example</bdi>"));
+    assert!(english(LOOPBACK).contains("An app on this device (<bdi>127.0.0.1:49152</bdi>)"));
+    assert!(english(LOOPBACK_V6).contains("An app on this device (<bdi>[::1]:49152</bdi>)"));
+    assert!(english(PRIVATE_USE).contains("An app on this device (<bdi>com.example.notes</bdi>)"));
     assert!(english(HTTPS).contains("has not been verified"));
     assert!(korean(HTTPS).contains("<bdi>notes.example</bdi> 웹사이트"));
     assert!(korean(LOOPBACK).contains("이 기기의 앱(<bdi>127.0.0.1:49152</bdi>)"));

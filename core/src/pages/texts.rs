@@ -132,25 +132,25 @@ pub(super) const ENGLISH: Texts = Texts {
 
     consent_title: "Allow access",
     consent_heading: "Allow {client} to use your account?",
-    name_unverified: "The app chose its name itself. The name has not been verified.",
+    name_unverified: "The app chose this name itself. It has not been verified.",
     signed_in_as: "You are signed in as {username}.",
     scopes_legend: "What the app asks for",
     scopes_hint: "Uncheck anything that you do not want to allow.",
     scopes_none: "The app asks for no particular permission.",
     allowed_before: "Allowed before",
     destination_label: "Access goes to",
-    destination_https: "the web site {destination}",
-    destination_loopback: "an app on this device ({destination})",
-    destination_private_use: "an app on this device ({destination})",
-    destination_caution_https: "Allow this only if you know this address and started this yourself.",
+    destination_https: "The web site {destination}",
+    destination_loopback: "An app on this device ({destination})",
+    destination_private_use: "An app on this device ({destination})",
+    destination_caution_https: "Allow this only if you know this address and began this yourself.",
     destination_caution_device: "Allow this only if you have just started it from an app on this \
                                  device.",
     duration_label: "How long",
-    duration_token: "For a short time only. After that, the app has to ask again.",
-    duration_today: "Less than a day. After that, the app has to ask again.",
-    duration_day: "Up to {days} day. After that, the app has to ask again.",
-    duration_days: "Up to {days} days. After that, the app has to ask again.",
-    withdraw_hint: "You can remove this access at any time under “Connected apps”.",
+    duration_token: "A short time, then it has to ask again.",
+    duration_today: "Less than a day, then it has to ask again.",
+    duration_day: "Up to {days} day, then it has to ask again.",
+    duration_days: "Up to {days} days, then it has to ask again.",
+    withdraw_hint: "You can remove it at any time under “Connected apps”.",
     addresses_label: "Addresses that the app gave (not verified)",
     address_home: "Home page",
     address_policy: "Privacy policy",
@@ -181,7 +181,7 @@ pub(super) const ENGLISH: Texts = Texts {
     },
     expired: ErrorTexts {
         title: "This page has expired",
-        what: "It stayed open for too long. Nothing was shared with the app.",
+        what: "It was open for too long and can no longer be used.",
         advice: "Go back to the app and start again.",
     },
     another_browser: ErrorTexts {
@@ -251,10 +251,10 @@ pub(super) const KOREAN: Texts = Texts {
     destination_caution_https: "아는 주소이고 직접 시작한 요청일 때만 허용해 주세요.",
     destination_caution_device: "방금 이 기기의 앱에서 직접 시작한 요청일 때만 허용해 주세요.",
     duration_label: "허용 기간",
-    duration_token: "짧은 시간 동안만 허용됩니다. 그 후에는 앱이 다시 허용을 요청해야 합니다.",
-    duration_today: "하루 미만입니다. 그 후에는 앱이 다시 허용을 요청해야 합니다.",
-    duration_day: "최대 {days}일입니다. 그 후에는 앱이 다시 허용을 요청해야 합니다.",
-    duration_days: "최대 {days}일입니다. 그 후에는 앱이 다시 허용을 요청해야 합니다.",
+    duration_token: "짧은 시간이며, 이후에는 다시 요청해야 합니다.",
+    duration_today: "하루 미만이며, 이후에는 다시 요청해야 합니다.",
+    duration_day: "최대 {days}일이며, 이후에는 다시 요청해야 합니다.",
+    duration_days: "최대 {days}일이며, 이후에는 다시 요청해야 합니다.",
     withdraw_hint: "‘연결된 앱’에서 언제든지 연결을 해제할 수 있습니다.",
     addresses_label: "앱이 제공한 주소(확인되지 않음)",
     address_home: "홈페이지",
@@ -278,7 +278,7 @@ pub(super) const KOREAN: Texts = Texts {
 
     nameless: "(이름 없음)",
 
-    error_detail: "개발자를 위한 정보",
+    error_detail: "개발자용 정보",
     bad_request: ErrorTexts {
         title: "요청을 처리할 수 없습니다",
         what: "앱이 올바르지 않은 요청을 보냈습니다. 앱에 공유된 정보는 없습니다.",
@@ -286,7 +286,7 @@ pub(super) const KOREAN: Texts = Texts {
     },
     expired: ErrorTexts {
         title: "페이지가 만료되었습니다",
-        what: "페이지를 연 지 너무 오래되었습니다. 앱에 공유된 정보는 없습니다.",
+        what: "페이지를 연 지 너무 오래되어 더 이상 사용할 수 없습니다.",
         advice: "앱으로 돌아가 처음부터 다시 시작해 주세요.",
     },
     another_browser: ErrorTexts {
@@ -306,14 +306,14 @@ pub(super) const KOREAN: Texts = Texts {
         advice: "주소를 확인하거나, 앱으로 돌아가 다시 시작해 주세요.",
     },
     not_from_here: ErrorTexts {
-        title: "양식을 접수할 수 없습니다",
-        what: "다른 사이트에서 보냈거나 너무 오래된 페이지에서 보낸 양식입니다. 안전을 위해 아무것도 \
-               변경하지 않았습니다.",
+        title: "제출한 내용을 처리할 수 없습니다",
+        what: "다른 사이트에서 보냈거나, 너무 오래전에 열어 둔 페이지에서 보낸 내용입니다. 안전을 위해 \
+               아무것도 변경하지 않았습니다.",
         advice: "이전 페이지로 돌아가 새로고침한 후 다시 시도해 주세요.",
     },
     too_many_attempts: ErrorTexts {
         title: "시도 횟수가 너무 많습니다",
-        what: "안전을 위해 당분간 더 이상의 시도를 받지 않습니다.",
+        what: "안전을 위해 잠시 동안 추가 시도를 받지 않습니다.",
         advice: "몇 분 후에 다시 시도해 주세요.",
     },
     unavailable: ErrorTexts {
