@@ -1,6 +1,7 @@
 //! The outside world, as arguments: the clock, the random source, the audit log.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use ring::rand::SecureRandom as _;
@@ -12,6 +13,12 @@ use crate::protocol::Event;
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
 }
 
 /// The operating system's clock.

@@ -1,0 +1,15 @@
+//! The server as its callers meet it: HTTP requests in, HTTP responses out, nothing looked at inside.
+//!
+//! The requests go through [`AuthorizationServer::handle`](grantor::AuthorizationServer::handle), which is
+//! all that an adapter calls; the clock is told what time it is. The same server over real connections is
+//! in the tests `race`, `sockets` and `browser`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests report by panicking, also in their helpers"
+)]
+
+mod token;
+mod world;
