@@ -1,4 +1,46 @@
-//! Grantor: an OAuth 2.1 authorization server to embed.
+//! Grantor is an OAuth 2.1 authorization server to embed.
+//!
+//! Hand it a [`Storage`](storage::Storage) and an [`Authenticator`] (your user database), and mount
+//! [`AuthorizationServer::handle`] on the web framework that you already have; `grantor-axum` and `grantor-tower`
+//! do that in one line. Nothing here knows a framework, a database or a runtime.
+//!
+//! ```
+//! use grantor::model::{Account, Subject};
+//! use grantor::storage::MemoryStorage;
+//! use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
+//!
+//! #[derive(Debug)]
+//! struct Users;
+//!
+//! #[async_trait::async_trait]
+//! impl Authenticator for Users {
+//!     async fn verify(&self, credentials: &Credentials) -> Result<Verdict, AuthenticatorError> {
+//!         Ok(Verdict::Refused) // look the user up and check the password here
+//!     }
+//!     async fn account(&self, subject: &Subject) -> Result<Option<Account>, AuthenticatorError> {
+//!         Ok(Some(Account::new(subject.clone(), "alice"))) // `None`: the account does not stand
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = AuthorizationServer::builder("https://auth.example.com".parse()?)
+//!     .storage(MemoryStorage::new())
+//!     .authenticator(Users)
+//!     .scope("calendar.read", "See your calendar")
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! * [`model`]: plain data.
+//! * [`protocol`]: the rules, as pure functions; the state diagram stands at its top.
+//! * [`storage`]: the contract of a store, and the memory backend.
+//! * [`engine`]: load, decide, commit, answer.
+//! * [`wire`]: HTTP in and out, and the table of errors.
+//! * [`pages`]: what users see.
+//! * [`design`], [`threat_model`], [`rfc_map`]: why it is so.
 
 mod authenticator;
 pub mod engine;
@@ -11,3 +53,12 @@ pub mod wire;
 
 pub use self::authenticator::{Authenticator, AuthenticatorError, Credentials, Verdict};
 pub use self::engine::AuthorizationServer;
+
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+#[doc = include_str!("../docs/threat-model.md")]
+pub mod threat_model {}
+
+#[doc = include_str!("../docs/rfc-map.md")]
+pub mod rfc_map {}
