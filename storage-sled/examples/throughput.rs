@@ -17,7 +17,7 @@ use grantor::storage::{
 };
 use grantor_sled::SledConfig;
 
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(1);
 
 fn commit(key: &Key, expect: Option<CommitId>, task: u64, n: u64) -> Commit {
     let mut id = [0; 16];
@@ -45,7 +45,7 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime starts");
-    for linger in [0, 100, 200, 300] {
+    for linger in [0, 200] {
         for tasks in [1, 8, 64] {
             for (name, create, indexed) in [
                 ("replace", false, false),

@@ -202,11 +202,11 @@ fn keep(shared: &Shared) {
                     .unwrap_or_else(PoisonError::into_inner);
             }
             // Whoever is alone is served at once. In a crowd a barrier that starts a little later
-            // serves many more, and most of them answered the last one by coming again.
+            // serves more of those whom the last one sent away and who are about to come again.
             let crowded = queue.waiting.len().max(crowd) > 1;
             let stop = queue.stop;
             drop(queue);
-            if crowded && !stop {
+            if crowded && !stop && !shared.config.linger.is_zero() {
                 thread::sleep(shared.config.linger);
             }
             stop
