@@ -11,5 +11,8 @@
     reason = "tests report by panicking, also in their helpers"
 )]
 
+mod authorization;
+mod redirect;
+mod rules;
 mod token;
 mod world;

@@ -17,6 +17,8 @@ use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credential
 use http::{HeaderMap, Method, Request, Response, header};
 use serde_json::Value;
 
+use crate::rules;
+
 pub(crate) const ISSUER: &str = "https://as.example";
 pub(crate) const CALLBACK: &str = "https://client.example/cb";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -82,6 +84,7 @@ impl AuditSink for Log {
 pub(crate) struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) users: Arc<Users>,
+    pub(crate) storage: Arc<dyn Storage>,
     clock: Arc<StoppedClock>,
     log: Log,
 }
@@ -98,19 +101,48 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
-        Self::at(ISSUER, MemoryStorage::new(), change)
+        Self::at(ISSUER, Arc::new(MemoryStorage::new()), change)
     }
 
     pub(crate) fn at(
         issuer: &str,
-        storage: impl Storage,
+        storage: Arc<dyn Storage>,
         change: impl FnOnce(Builder) -> Builder,
     ) -> Self {
         let clock = Arc::new(StoppedClock(AtomicI64::new(1_800_000_000_000)));
-        let users = Arc::new(Users::default());
-        let log = Log::default();
+        Self::assemble(
+            issuer,
+            storage,
+            clock,
+            Arc::default(),
+            Log::default(),
+            change,
+        )
+    }
+
+    /// Another process on the same store: nothing of the first one's memory is left.
+    pub(crate) fn restarted(&self) -> Self {
+        let policy = self.server.policy().clone();
+        Self::assemble(
+            self.server.issuer().as_str(),
+            Arc::clone(&self.storage),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.users),
+            self.log.clone(),
+            |builder| builder.policy(policy),
+        )
+    }
+
+    fn assemble(
+        issuer: &str,
+        storage: Arc<dyn Storage>,
+        clock: Arc<StoppedClock>,
+        users: Arc<Users>,
+        log: Log,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let builder = AuthorizationServer::builder(issuer.parse().expect("issuer"))
-            .storage(storage)
+            .shared_storage(Arc::clone(&storage))
             .authenticator(SharedUsers(Arc::clone(&users)))
             .audit(log.clone())
             .clock(Arc::clone(&clock))
@@ -120,6 +152,7 @@ impl World {
         Self {
             server: change(builder).build().expect("a server"),
             users,
+            storage,
             clock,
             log,
         }
@@ -128,6 +161,16 @@ impl World {
     pub(crate) fn pass(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).expect("a short time");
         self.clock.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    pub(crate) fn step_back(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).expect("a short time");
+        self.clock.0.fetch_sub(millis, Ordering::SeqCst);
+    }
+
+    pub(crate) fn disable(&self, name: &str) {
+        let mut disabled = self.users.disabled.lock().expect("lock");
+        disabled.insert(name.to_owned());
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -159,6 +202,20 @@ impl World {
         .await
     }
 
+    /// A client that may use the plain RFC 6749 profile.
+    pub(crate) async fn without_pkce(&self) -> Registered {
+        let registration = Registration {
+            pkce_optional: true,
+            ..Registration::confidential("Old", CALLBACK, scope("read write"))
+        };
+        self.register(&registration).await
+    }
+
+    pub(crate) async fn service(&self) -> Registered {
+        self.register(&Registration::service("Nightly job", scope("read write")))
+            .await
+    }
+
     pub(crate) async fn resource_server(&self) -> Registered {
         let registration = Registration {
             resource_server: true,
@@ -167,8 +224,12 @@ impl World {
         self.register(&registration).await
     }
 
+    /// Sends a request. Whatever is asked, the answer keeps the rules of the house.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Answer {
-        Answer::of(self.server.handle(request).await)
+        let path = request.uri().path().to_owned();
+        let answer = Answer::of(self.server.handle(request).await);
+        rules::check(&self.server, &path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {
@@ -246,6 +307,7 @@ impl World {
     }
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) refresh: String,
@@ -296,6 +358,38 @@ impl Answer {
         self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// A refusal for a program: this status and this code. The rest of its form is a rule of the
+    /// house.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status, self.error().as_str()),
+            (status, code),
+            "{self:?}"
+        );
+    }
+
+    /// A redirect to the client with this error, and without a code.
+    #[track_caller]
+    pub(crate) fn told(&self, code: &str) {
+        assert_eq!(self.status, 303, "{self:?}");
+        assert!(self.location().starts_with(CALLBACK), "{self:?}");
+        assert_eq!(self.parameter("error"), code, "{self:?}");
+        let names: Vec<String> = self
+            .parameters()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!names.contains(&"code".to_owned()), "{self:?}");
+    }
+
+    /// A page that explains, and leads nowhere.
+    #[track_caller]
+    pub(crate) fn explained(&self, status: u16) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.is_error_page(), "{self:?}");
+    }
+
     pub(crate) fn location(&self) -> &str {
         self.header("location")
     }
@@ -326,7 +420,9 @@ impl Answer {
     /// An error page: nothing that leads anywhere (requirement 6749-029).
     pub(crate) fn is_error_page(&self) -> bool {
         let html = self.header("content-type").starts_with("text/html");
-        html && (400..500).contains(&self.status)
+        html && (400..600).contains(&self.status)
+            && !self.body.contains("<a ")
+            && !self.body.contains("<form")
             && self.headers.get(header::LOCATION).is_none()
             && !self.body.to_lowercase().contains("http-equiv")
             && self.body.contains("id=\"error\"")
@@ -406,6 +502,25 @@ impl Browser {
             }
         }
         panic!("too many redirects: {target}");
+    }
+
+    /// A browser whose user is signed in here already.
+    pub(crate) async fn of(world: &World, name: &str) -> Self {
+        let mut browser = Self::default();
+        let page = browser.get(world, "/apps").await;
+        let page = browser.sign_in(world, &page, name, PASSWORD).await;
+        assert!(page.body.contains("id=\"logout\""), "{page:?}");
+        browser
+    }
+
+    /// Walks to the consent page of a request.
+    pub(crate) async fn to_consent(&mut self, world: &World, url: &str) -> Answer {
+        let mut page = self.open(world, url).await;
+        if page.body.contains("id=\"password\"") {
+            page = self.sign_in(world, &page, "alice", PASSWORD).await;
+        }
+        assert!(page.body.contains("id=\"allow\""), "{page:?}");
+        page
     }
 
     /// Submits the sign-in page that `page` is.
@@ -523,7 +638,7 @@ pub(crate) fn scope(text: &str) -> ScopeSet {
     ScopeSet::parse(text).expect("scope")
 }
 
-fn borrowed(form: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed(form: &[(String, String)]) -> Vec<(&str, &str)> {
     form.iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect()
