@@ -1,0 +1,151 @@
+//! `grantor serve`: everything put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use grantor::AuthorizationServer;
+use grantor::engine::BuildError;
+use grantor::storage::{MemoryStorage, Storage};
+use grantor_sled::{OpenError, SledStorage};
+use tokio::net::TcpListener;
+
+use crate::admin::{AdminSocket, SocketError};
+use crate::app::App;
+use crate::audit::AuditLog;
+use crate::config::{Settings, StorageSpec};
+use crate::http::{self, Limits};
+use crate::shutdown;
+use crate::sweep::Sweeper;
+use crate::users::{Directory, DirectoryError, Sources};
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The store did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The configuration makes no server.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The user directory could not be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Administration commands cannot be taken.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    /// A thread did not run to its end.
+    #[error("the store could not be opened")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Runs the server until SIGTERM or SIGINT, and then lets it finish what is under way.
+pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    let storage = open(&settings.storage).await?;
+    // Where TLS ends somewhere else, every request comes from there.
+    let sources = match settings.issuer.is_secure() {
+        true => Sources::Proxied,
+        false => Sources::Direct,
+    };
+    let users = Directory::new(Arc::clone(&storage), sources)?;
+    let server = AuthorizationServer::builder(settings.issuer.clone())
+        .policy(settings.policy.clone())
+        .shared_storage(storage)
+        .authenticator(users.clone())
+        .audit(AuditLog)
+        .build()?;
+    let socket = match settings.admin_socket() {
+        Some(path) => Some(AdminSocket::bind(&path).await?),
+        None => None,
+    };
+    let listen_error = |source| ServeError::Listen {
+        listen: settings.listen,
+        source,
+    };
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    announce(
+        &settings,
+        &server,
+        sources,
+        address,
+        socket.as_ref().map(AdminSocket::path),
+    );
+
+    let (trigger, shutdown) = shutdown::channel();
+    let sweeping = tokio::spawn(Sweeper::default().run(server.clone(), shutdown.clone()));
+    let administration =
+        socket.map(|socket| tokio::spawn(socket.serve(server.clone(), users, shutdown.clone())));
+    let serving = tokio::spawn(http::serve(
+        listener,
+        App::new(server),
+        Limits::default(),
+        shutdown,
+    ));
+    shutdown::signal().await.map_err(ServeError::Signals)?;
+    tracing::info!("stopping");
+    trigger.stop();
+    serving.await?;
+    if let Some(administration) = administration {
+        administration.await?;
+    }
+    sweeping.await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the store.
+pub async fn open(spec: &StorageSpec) -> Result<Arc<dyn Storage>, ServeError> {
+    Ok(match spec {
+        StorageSpec::Memory => Arc::new(MemoryStorage::new()),
+        StorageSpec::Sled(directory) => {
+            let directory: PathBuf = directory.clone();
+            Arc::new(tokio::task::spawn_blocking(move || SledStorage::open(directory)).await??)
+        }
+    })
+}
+
+fn announce(
+    settings: &Settings,
+    server: &AuthorizationServer,
+    sources: Sources,
+    address: std::net::SocketAddr,
+    socket: Option<&std::path::Path>,
+) {
+    let promises = server.promises();
+    tracing::info!(
+        %address,
+        issuer = server.issuer().as_str(),
+        storage = %settings.storage,
+        durability = ?promises.durability,
+        linearizable = promises.linearizable,
+        evicts = promises.evicts,
+        admin_socket = socket.map(|path| tracing::field::display(path.display())),
+        "listening",
+    );
+    if settings.storage == StorageSpec::Memory {
+        tracing::warn!("the storage is memory: everything is gone when this process ends");
+    }
+    if server.policy().scopes.is_empty() {
+        tracing::warn!("no scopes are defined, so nothing can be authorized; see [scopes]");
+    }
+    if sources == Sources::Proxied {
+        tracing::info!(
+            "attempts to sign in are throttled per account; the proxy that terminates TLS has to \
+             throttle them per address"
+        );
+    }
+}

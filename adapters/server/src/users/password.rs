@@ -1,0 +1,114 @@
+//! Argon2id, with a bound on how many run at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use grantor::model::SecretString;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// How many may wait for their turn, and for how long.
+const QUEUE: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Hashes and checks passwords on threads of their own, so that guessing slows down nothing but
+/// guessing (ATTACKS E15).
+#[derive(Debug)]
+pub(super) struct Passwords {
+    argon2: Argon2<'static>,
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// Is checked in place of the hash of a user who is not there.
+    dummy: Arc<str>,
+}
+
+/// Why a password was not looked at.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotHashed {
+    #[error("too many passwords are being checked")]
+    Busy,
+    #[error("the password could not be hashed: {0}")]
+    Failed(String),
+}
+
+impl Passwords {
+    pub(super) fn new(at_once: usize, salt: &[u8; 16]) -> Result<Self, NotHashed> {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(failed)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let dummy = argon2
+            .hash_password_with_salt(b"nobody's password", salt)
+            .map_err(failed)?;
+        Ok(Self {
+            dummy: dummy.to_string().into(),
+            argon2,
+            running: Arc::new(Semaphore::new(at_once)),
+            waiting: Semaphore::new(QUEUE),
+        })
+    }
+
+    /// The hash of a password, as a PHC string.
+    pub(super) async fn hash(
+        &self,
+        password: &SecretString,
+        salt: [u8; 16],
+    ) -> Result<String, NotHashed> {
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        self.run(move || {
+            let hash = argon2.hash_password_with_salt(password.expose().as_bytes(), &salt);
+            hash.map(|hash| hash.to_string()).map_err(failed)
+        })
+        .await?
+    }
+
+    /// Whether this is the password of the hash; without a hash, the same work and `false`.
+    pub(super) async fn verify(
+        &self,
+        password: &SecretString,
+        hash: Option<&str>,
+    ) -> Result<bool, NotHashed> {
+        let known = hash.is_some();
+        let hash = hash.map_or_else(|| Arc::clone(&self.dummy), Arc::from);
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        let matches = self.run(move || {
+            let hash = PasswordHash::new(&hash).map_err(failed)?;
+            Ok(argon2
+                .verify_password(password.expose().as_bytes(), &hash)
+                .is_ok())
+        });
+        Ok(matches.await?? && known)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotHashed> {
+        let permit = self.turn().await?;
+        tokio::task::spawn_blocking(move || {
+            // Held by the thread, which goes on when whoever asked is gone.
+            let _permit = permit;
+            job()
+        })
+        .await
+        .map_err(failed)
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, NotHashed> {
+        let _place = self.waiting.try_acquire().map_err(|_| NotHashed::Busy)?;
+        let turn = Arc::clone(&self.running).acquire_owned();
+        match tokio::time::timeout(PATIENCE, turn).await {
+            Ok(permit) => permit.map_err(failed),
+            Err(_) => Err(NotHashed::Busy),
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> NotHashed {
+    NotHashed::Failed(error.to_string())
+}
