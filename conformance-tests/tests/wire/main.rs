@@ -12,7 +12,13 @@
 )]
 
 mod authorization;
+mod client_authentication;
+mod introspection;
+mod parsing;
+mod pkce;
 mod redirect;
+mod refresh;
+mod revocation;
 mod rules;
 mod token;
 mod world;

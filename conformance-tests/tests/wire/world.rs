@@ -274,8 +274,7 @@ impl World {
     }
 
     pub(crate) async fn refresh(&self, client: &Registered, token: &str) -> Answer {
-        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
-        self.call("/token", client, &form).await
+        self.call("/token", client, &renewal(token)).await
     }
 
     /// From the authorization request to a code, everything allowed.
@@ -590,6 +589,17 @@ pub(crate) fn authorize_url(client: &Registered, change: &[(&str, Option<&str>)]
         parameters.extend(value.map(|value| (*name, value)));
     }
     format!("/authorize?{}", encode(&parameters))
+}
+
+/// A request for a client credentials token.
+pub(crate) const SERVICE: [(&str, &str); 2] = [
+    ("grant_type", "client_credentials"),
+    ("scope", "read write"),
+];
+
+/// The form of a refresh.
+pub(crate) fn renewal(token: &str) -> [(&'static str, &str); 2] {
+    [("grant_type", "refresh_token"), ("refresh_token", token)]
 }
 
 pub(crate) fn redemption(code: &str) -> [(&'static str, &str); 4] {
