@@ -13,6 +13,8 @@
 
 mod authorization;
 mod client_authentication;
+mod concurrency;
+mod faults;
 mod introspection;
 mod parsing;
 mod pkce;
@@ -20,5 +22,7 @@ mod redirect;
 mod refresh;
 mod revocation;
 mod rules;
+mod secrecy;
+mod store;
 mod token;
 mod world;
