@@ -12,10 +12,16 @@
 )]
 
 mod authorization;
+mod bearer;
 mod client_authentication;
 mod concurrency;
+mod connections;
 mod faults;
+mod host;
+mod interaction;
 mod introspection;
+mod metadata;
+mod not_yet;
 mod parsing;
 mod pkce;
 mod redirect;
