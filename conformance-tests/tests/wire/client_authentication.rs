@@ -40,7 +40,7 @@ async fn a_name_alone_never_authenticates_a_confidential_client() {
     let service = world.service().await;
     let code = world.code(&client).await;
     let tokens = world.tokens(&client).await;
-    let attempts: [(&str, &Registered, Vec<(&str, &str)>); 5] = [
+    let attempts = [
         ("/token", &client, redemption(&code).to_vec()),
         ("/token", &client, renewal(&tokens.refresh).to_vec()),
         ("/token", &service, SERVICE.to_vec()),
@@ -444,7 +444,7 @@ async fn a_type_is_recorded_and_never_changes() {
     let mut browser = crate::world::Browser::default();
     for _ in 0..2 {
         let page = browser
-            .to_consent(&world, &crate::world::authorize_url(&app, &[]))
+            .reach_consent(&world, &crate::world::authorize_url(&app, &[]))
             .await;
         assert_eq!(
             browser

@@ -69,7 +69,9 @@ async fn a_user_sees_and_withdraws_what_was_allowed() {
     assert!(world.is_active(&theirs.access).await);
     let page = alice.get(&world, "/apps?withdrawn").await;
     assert!(!page.body.contains("Calendar</bdi>") && page.body.contains("role=\"status\""));
-    alice.to_consent(&world, &authorize_url(&client, &[])).await;
+    alice
+        .reach_consent(&world, &authorize_url(&client, &[]))
+        .await;
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Authorize,
+    /// The user is signed in and has allowed all of it before: a code without a page.
+    Remembered,
     Interaction,
     Login,
     Allow,
@@ -61,8 +63,9 @@ enum Step {
     SignOut,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step::Authorize,
+    Step::Remembered,
     Step::Interaction,
     Step::Login,
     Step::Allow,
@@ -107,11 +110,14 @@ impl Step {
         let url = authorize_url(&case.client, &[]);
         match self {
             Self::Authorize | Self::Service => {}
+            Self::Remembered => {
+                case.browser.walk(world, &url).await;
+            }
             Self::Interaction | Self::Login => {
                 case.page = Some(case.browser.open(world, &url).await);
             }
             Self::Allow | Self::Deny => {
-                case.page = Some(case.browser.to_consent(world, &url).await);
+                case.page = Some(case.browser.reach_consent(world, &url).await);
             }
             Self::Redeem => case.code = world.code(&case.client).await,
             Self::Refresh | Self::RevokeAccess | Self::RevokeRefresh | Self::Introspect => {
@@ -139,7 +145,9 @@ impl Step {
         let page = case.page.clone();
         let page = || page.clone().expect("a page");
         match self {
-            Self::Authorize => case.browser.get(world, &authorize_url(client, &[])).await,
+            Self::Authorize | Self::Remembered => {
+                case.browser.get(world, &authorize_url(client, &[])).await
+            }
             Self::Interaction => {
                 let target = format!("/interaction?interaction={}", hidden(&page())[0].1);
                 case.browser.get(world, &target).await
@@ -207,7 +215,7 @@ impl Step {
                 assert_eq!(answer.status, 303, "{self:?}: {answer:?}");
                 assert!(answer.location().starts_with('/'), "{self:?}: {answer:?}");
             }
-            Self::Allow => {
+            Self::Allow | Self::Remembered => {
                 assert!(
                     answer.parameter("code").starts_with("grc_"),
                     "{self:?}: {answer:?}"
@@ -569,7 +577,7 @@ async fn a_code_on_its_way_does_not_outlive_a_withdrawal() {
             let page = if remembered {
                 None
             } else {
-                Some(browser.to_consent(&world, &url).await)
+                Some(browser.reach_consent(&world, &url).await)
             };
             let step = async {
                 match &page {

@@ -148,7 +148,7 @@ async fn one_server_knows_nothing_of_anothers() {
 
 #[tokio::test]
 async fn what_a_proxy_might_say_changes_nothing() {
-    // Requirements 8414-012, 9700-033; ATTACKS I10, K16: Host and forwarding headers of anybody's making.
+    // Requirements 8414-012, 9700-033; ATTACKS E17, I10, K16: Host and forwarding headers of anybody's making.
     let world = World::new();
     let client = world.confidential().await;
     let spoofed = [
@@ -211,7 +211,7 @@ async fn over_plain_http_on_loopback_the_cookies_say_so() {
     let client = world.public().await;
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     assert!(browser.cookies.contains_key("grantor-session"));
     assert_eq!(hidden(&page).len(), 2);

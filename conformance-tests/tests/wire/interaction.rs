@@ -32,7 +32,7 @@ async fn the_consent_page_says_who_what_where_and_how_long() {
     let world = World::new();
     let client = world.public().await;
     let page = Browser::default()
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     for text in [
         "<bdi>Phone</bdi>",
@@ -168,7 +168,7 @@ async fn pages(
     let sign_in = guest.open(world, &url).await;
     let apps_sign_in = guest.get(world, "/apps").await;
     let mut user = Browser::of(world, "alice").await;
-    let consent = user.to_consent(world, &url).await;
+    let consent = user.reach_consent(world, &url).await;
     user.clone().walk(world, &url).await;
     let apps = user.get(world, "/apps").await;
     let token = hidden(&apps).swap_remove(0);
@@ -299,7 +299,7 @@ async fn an_interaction_belongs_to_the_browser_that_began_it() {
     let client = world.public().await;
     let mut mallory = Browser::of(&world, "mallory").await;
     let page = mallory
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     let link = format!("/interaction?interaction={}", hidden(&page)[0].1);
     for mut victim in [Browser::default(), Browser::of(&world, "alice").await] {
@@ -339,7 +339,7 @@ async fn another_user_cannot_answer_what_was_shown_to_one() {
     let client = world.public().await;
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     let apps = browser.get(&world, "/apps").await;
     browser
@@ -370,14 +370,14 @@ async fn two_requests_in_one_browser_do_not_mix() {
     let evil = world.register(&evil).await;
     let mut browser = Browser::of(&world, "alice").await;
     let first = browser
-        .to_consent(&world, &authorize_url(&honest, &[("state", Some("first"))]))
+        .reach_consent(&world, &authorize_url(&honest, &[("state", Some("first"))]))
         .await;
     let change = [
         ("redirect_uri", Some("https://evil.example/cb")),
         ("state", Some("second")),
     ];
     let second = browser
-        .to_consent(&world, &authorize_url(&evil, &change))
+        .reach_consent(&world, &authorize_url(&evil, &change))
         .await;
     // What the form does not know is ignored: nothing of the request is kept in the browser.
     let tampered = [
@@ -420,7 +420,7 @@ async fn the_user_may_say_no_or_less() {
     ] {
         let mut browser = Browser::default();
         let page = browser
-            .to_consent(&world, &authorize_url(&client, &[]))
+            .reach_consent(&world, &authorize_url(&client, &[]))
             .await;
         let answer = browser.decide(&world, &page, &scopes, decision).await;
         answer.told("access_denied");
@@ -432,7 +432,7 @@ async fn the_user_may_say_no_or_less() {
     }
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     for decision in ["", "maybe", "ALLOW"] {
         browser
@@ -463,7 +463,7 @@ async fn twice_is_once_and_back_is_no_way_forward() {
     let client = world.public().await;
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     let link = format!("/interaction?interaction={}", hidden(&page)[0].1);
     let first = browser.decide(&world, &page, &["read"], "allow").await;
@@ -487,7 +487,7 @@ async fn twice_is_once_and_back_is_no_way_forward() {
         .explained(400);
     browser.get(&world, &link).await.explained(400);
     let page = browser
-        .to_consent(
+        .reach_consent(
             &world,
             &authorize_url(&client, &[("prompt", Some("consent"))]),
         )
@@ -500,7 +500,7 @@ async fn twice_is_once_and_back_is_no_way_forward() {
         .explained(400);
     // An open page that nobody answers runs out.
     let page = browser
-        .to_consent(
+        .reach_consent(
             &world,
             &authorize_url(&client, &[("prompt", Some("consent"))]),
         )
@@ -522,7 +522,7 @@ async fn a_page_that_is_open_does_not_outlive_what_it_is_about() {
         let client = world.public().await;
         let mut browser = Browser::default();
         let page = browser
-            .to_consent(&world, &authorize_url(&client, &[]))
+            .reach_consent(&world, &authorize_url(&client, &[]))
             .await;
         let id: &ClientId = &client.client.id;
         match event {
@@ -641,7 +641,7 @@ async fn consent_is_remembered_where_it_is_sure_who_asks() {
             ("scope", Some("read")),
         ];
         let page = browser
-            .to_consent(&world, &authorize_url(&client, &narrow))
+            .reach_consent(&world, &authorize_url(&client, &narrow))
             .await;
         browser.decide(&world, &page, &["read"], "allow").await;
         let again = browser.open(&world, &authorize_url(&client, &narrow)).await;
@@ -652,13 +652,13 @@ async fn consent_is_remembered_where_it_is_sure_who_asks() {
         );
         let wider = [("redirect_uri", Some(uri.as_str()))];
         let page = browser
-            .to_consent(&world, &authorize_url(&client, &wider))
+            .reach_consent(&world, &authorize_url(&client, &wider))
             .await;
         assert_eq!(scopes_of(&page), ["read", "write"]);
         // Another user was not asked.
         let mut other = Browser::of(&world, "mallory").await;
         other
-            .to_consent(&world, &authorize_url(&client, &narrow))
+            .reach_consent(&world, &authorize_url(&client, &narrow))
             .await;
     }
     let asking = World::with_policy(|policy| policy.remember_consent = false);
@@ -666,7 +666,7 @@ async fn consent_is_remembered_where_it_is_sure_who_asks() {
     let mut browser = Browser::default();
     for _ in 0..2 {
         let page = browser
-            .to_consent(&asking, &authorize_url(&client, &[]))
+            .reach_consent(&asking, &authorize_url(&client, &[]))
             .await;
         browser
             .decide(&asking, &page, &["read", "write"], "allow")
@@ -701,7 +701,7 @@ async fn a_name_cannot_pretend_to_be_the_page() {
             .register(&Registration::public(name, CALLBACK, scope("read write")))
             .await;
         let page = Browser::default()
-            .to_consent(&world, &authorize_url(&client, &[]))
+            .reach_consent(&world, &authorize_url(&client, &[]))
             .await;
         for raw in ["<script>", "<h1>evil", "53743561"] {
             assert!(!page.body.contains(raw), "{page:?}");

@@ -225,7 +225,7 @@ async fn who_asks_must_be_known_before_anybody_is_sent_anywhere() {
 
 #[tokio::test]
 async fn a_query_that_was_registered_stays() {
-    // Requirements 6749-021, 6749-011: the answer is added to it, once each; ATTACKS A07.
+    // Requirement 6749-021: the answer is added to it, once each; ATTACKS A07.
     let world = World::new();
     for (uri, kept) in [
         (

@@ -151,7 +151,7 @@ async fn scope_narrows_for_the_moment_and_never_widens() {
     let client = world.confidential().await;
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     let answer = browser.decide(&world, &page, &["read"], "allow").await;
     let narrow = Tokens::of(&world.redeem(&client, &answer.parameter("code")).await);

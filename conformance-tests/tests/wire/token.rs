@@ -261,7 +261,7 @@ async fn the_scope_that_was_granted_is_said() {
     let client = world.confidential().await;
     let mut browser = Browser::default();
     let url = authorize_url(&client, &[("scope", Some("write read"))]);
-    let page = browser.to_consent(&world, &url).await;
+    let page = browser.reach_consent(&world, &url).await;
     let answer = browser
         .decide(&world, &page, &["read", "admin"], "allow")
         .await;
@@ -379,7 +379,7 @@ async fn a_handle_of_one_kind_is_no_other() {
     let client = world.confidential().await;
     let mut browser = Browser::default();
     let page = browser
-        .to_consent(&world, &authorize_url(&client, &[]))
+        .reach_consent(&world, &authorize_url(&client, &[]))
         .await;
     let interaction = crate::world::hidden(&page)[0].1.clone();
     let code = world.code(&client).await;

@@ -513,7 +513,7 @@ impl Browser {
     }
 
     /// Walks to the consent page of a request.
-    pub(crate) async fn to_consent(&mut self, world: &World, url: &str) -> Answer {
+    pub(crate) async fn reach_consent(&mut self, world: &World, url: &str) -> Answer {
         let mut page = self.open(world, url).await;
         if page.body.contains("id=\"password\"") {
             page = self.sign_in(world, &page, "alice", PASSWORD).await;
