@@ -46,7 +46,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 4096,
+            // Fits into the 1024 file descriptors that a process usually gets.
+            connections: 960,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(30),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use grantor::model::{ApplicationType, ClientType};
+use grantor::model::{ApplicationType, ClientType, Rotation};
 use serde_json::json;
 
 use crate::admin::{AdminReply, ClientView, GrantView, SecretText, UserView};
@@ -55,7 +55,44 @@ pub fn checked(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
     table.add_row(["issuer", settings.issuer.as_str()]);
     table.add_row(["listen", &settings.listen.to_string()]);
     table.add_row(["storage", &settings.storage.to_string()]);
-    table.add_row(["scopes", &settings.policy.known_scope().to_string()]);
+    if let Some(socket) = settings.admin_socket() {
+        table.add_row(["admin_socket", &socket.display().to_string()]);
+    }
+    let policy = &settings.policy;
+    table.add_row(["scopes", &policy.known_scope().to_string()]);
+    let default_scope = policy.default_scope.as_ref();
+    table.add_row([
+        "default_scope",
+        &default_scope.map_or_else(|| "none".to_owned(), ToString::to_string),
+    ]);
+    for (name, lifetime) in [
+        ("interaction_lifetime", policy.interaction_lifetime),
+        ("code_lifetime", policy.code_lifetime),
+        ("access_token_lifetime", policy.access_token_lifetime),
+        ("session_lifetime", policy.session_lifetime),
+        ("secret_overlap", policy.secret_overlap),
+    ] {
+        table.add_row([name, &humantime::format_duration(lifetime).to_string()]);
+    }
+    match &policy.refresh {
+        Some(refresh) => {
+            let rotation = match refresh.rotation {
+                Rotation::Always => "always",
+                Rotation::PublicClients => "public-clients",
+            };
+            table.add_row(["refresh.rotation", rotation]);
+            for (name, lifetime) in [
+                ("refresh.idle_lifetime", refresh.idle_lifetime),
+                ("refresh.absolute_lifetime", refresh.absolute_lifetime),
+                ("refresh.retry_window", refresh.retry_window),
+            ] {
+                table.add_row([name, &humantime::format_duration(lifetime).to_string()]);
+            }
+        }
+        None => {
+            table.add_row(["refresh.enabled", "false"]);
+        }
+    }
     print(out, &table)?;
     writeln!(out, "The configuration is fine.")
 }

@@ -8,13 +8,14 @@ use grantor::engine::BuildError;
 use grantor::storage::{MemoryStorage, Storage};
 use grantor_sled::{OpenError, SledStorage};
 use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::admin::{AdminSocket, SocketError};
 use crate::app::App;
 use crate::audit::AuditLog;
 use crate::config::{Settings, StorageSpec};
 use crate::http::{self, Limits};
-use crate::shutdown;
+use crate::shutdown::{self, Signals};
 use crate::sweep::Sweeper;
 use crate::users::{Directory, DirectoryError, Sources};
 
@@ -45,9 +46,9 @@ pub enum ServeError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
-    /// A thread did not run to its end.
-    #[error("the store could not be opened")]
-    Thread(#[from] tokio::task::JoinError),
+    /// A part of the server did not run to its end.
+    #[error("a part of the server failed")]
+    Failed(#[from] JoinError),
 }
 
 /// Runs the server until SIGTERM or SIGINT, and then lets it finish what is under way.
@@ -77,6 +78,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         .await
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
+    let mut signals = Signals::install().map_err(ServeError::Signals)?;
     announce(
         &settings,
         &server,
@@ -86,24 +88,33 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     );
 
     let (trigger, shutdown) = shutdown::channel();
-    let sweeping = tokio::spawn(Sweeper::default().run(server.clone(), shutdown.clone()));
-    let administration =
-        socket.map(|socket| tokio::spawn(socket.serve(server.clone(), users, shutdown.clone())));
-    let serving = tokio::spawn(http::serve(
-        listener,
-        App::new(server),
-        Limits::default(),
-        shutdown,
-    ));
-    shutdown::signal().await.map_err(ServeError::Signals)?;
-    tracing::info!("stopping");
-    trigger.stop();
-    serving.await?;
-    if let Some(administration) = administration {
-        administration.await?;
+    let mut parts = JoinSet::new();
+    parts.spawn(Sweeper::default().run(server.clone(), shutdown.clone()));
+    if let Some(socket) = socket {
+        parts.spawn(socket.serve(server.clone(), users, shutdown.clone()));
     }
-    sweeping.await?;
-    tracing::info!("stopped");
+    let app = App::new(server);
+    parts.spawn(http::serve(listener, app, Limits::default(), shutdown));
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; a second signal does not wait"),
+        // None of them ends by itself.
+        Some(ended) = parts.join_next() => ended?,
+    }
+    trigger.stop();
+    tokio::select! {
+        () = signals.next() => tracing::warn!("stopped without waiting"),
+        ended = finish(&mut parts) => {
+            ended?;
+            tracing::info!("stopped");
+        }
+    }
+    Ok(())
+}
+
+async fn finish(parts: &mut JoinSet<()>) -> Result<(), JoinError> {
+    while let Some(ended) = parts.join_next().await {
+        ended?;
+    }
     Ok(())
 }
 
@@ -138,6 +149,9 @@ fn announce(
     );
     if settings.storage == StorageSpec::Memory {
         tracing::warn!("the storage is memory: everything is gone when this process ends");
+    }
+    if socket.is_none() {
+        tracing::warn!("there is no --admin-socket, so no client and no user can be added");
     }
     if server.policy().scopes.is_empty() {
         tracing::warn!("no scopes are defined, so nothing can be authorized; see [scopes]");

@@ -1,5 +1,6 @@
 //! Asking the parts of the process to stop.
 
+use tokio::signal::unix::{self, Signal, SignalKind};
 use tokio::sync::watch;
 
 /// Asks every [`Shutdown`] of its channel to stop. Dropping it asks too.
@@ -31,15 +32,33 @@ impl Shutdown {
     }
 }
 
+/// SIGTERM and SIGINT, which no longer end the process once this exists.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT.
 pub async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Signals::install()?.next().await;
     Ok(())
 }

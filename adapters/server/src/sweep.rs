@@ -54,3 +54,74 @@ impl Sweeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use grantor::model::{Account, Subject, Timestamp};
+    use grantor::storage::{
+        Commit, CommitId, CommitOutcome, Key, Kind, Listing, MemoryStorage, NewRecord, Storage,
+    };
+    use grantor::{Authenticator, AuthenticatorError, Credentials, Verdict};
+
+    use super::*;
+    use crate::shutdown;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    #[async_trait::async_trait]
+    impl Authenticator for Nobody {
+        async fn verify(&self, _: &Credentials) -> Result<Verdict, AuthenticatorError> {
+            Ok(Verdict::Refused)
+        }
+
+        async fn account(&self, _: &Subject) -> Result<Option<Account>, AuthenticatorError> {
+            Ok(None)
+        }
+    }
+
+    async fn count(storage: &dyn Storage) -> usize {
+        let listed = storage.list(&Listing::Kind(Kind::User), None, 1000).await;
+        listed.expect("healthy").keys.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_store_is_walked_in_bounded_steps_until_the_shutdown() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        for n in 0..100_u8 {
+            let commit = Commit {
+                key: Key::new(Kind::User, [n]).expect("short"),
+                expect: None,
+                id: CommitId::from_bytes([n; 16]),
+                record: NewRecord {
+                    value: vec![],
+                    purge_at: Timestamp::from_millis(if n % 2 == 0 { 1 } else { i64::MAX }),
+                    indexes: vec![],
+                },
+            };
+            let outcome = storage.commit(commit).await.expect("healthy");
+            assert_eq!(outcome, CommitOutcome::Applied);
+        }
+        let server = AuthorizationServer::builder("http://localhost".parse().expect("loopback"))
+            .shared_storage(Arc::clone(&storage))
+            .authenticator(Nobody)
+            .build()
+            .expect("complete");
+        let sweeper = Sweeper {
+            step: Duration::from_secs(1),
+            rest: Duration::from_secs(60),
+            budget: 10,
+        };
+        let (trigger, shutdown) = shutdown::channel();
+        let sweeping = tokio::spawn(sweeper.run(server, shutdown));
+        // The clock is the test's: this takes no time.
+        tokio::time::sleep(Duration::from_millis(60_500)).await;
+        assert!((90..100).contains(&count(&*storage).await), "one step");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(count(&*storage).await, 50, "one walk");
+        trigger.stop();
+        sweeping.await.expect("ends");
+    }
+}

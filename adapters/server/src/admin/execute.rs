@@ -98,11 +98,9 @@ impl Administration<'_> {
                 Ok(AdminReply::User(user.into()))
             }
             R::UserRemove { username } => {
-                let user = self.find(&username).await?;
-                // The subject cannot be asked for any more once the user is gone: a removal that is
-                // interrupted has to be repeatable, so the account is switched off first.
-                self.users.set_disabled(&username, true).await?;
-                self.revoke(&user, "the user is disabled").await?;
+                // A removal that is interrupted has to be repeatable, so the name goes last.
+                let user = self.users.set_disabled(&username, true).await?;
+                self.revoke(&user.subject, "the user is disabled").await?;
                 let user = self.users.remove(&username).await?;
                 Ok(AdminReply::User(user.into()))
             }

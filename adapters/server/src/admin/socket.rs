@@ -22,6 +22,8 @@ use crate::users::Directory;
 
 /// A client with every field at its bound fits in.
 const MAX_REQUEST: u64 = 256 * 1024;
+/// The shortest bound among the systems, less room for the number of a process.
+const MAX_PATH: usize = 92;
 const MAX_REPLY: u64 = 64 * 1024 * 1024;
 const TOO_LONG: &str = "the answer exceeds 64 MiB; narrow the question, for instance with --user";
 /// How many commands are served at once, and how long one may take to say what it wants.
@@ -44,6 +46,15 @@ pub enum SocketError {
     /// A server answers on it.
     #[error("another server answers on {}; stop it, or choose another --admin-socket", path.display())]
     InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The name does not fit into an address.
+    #[error(
+        "{} is too long for the name of a socket; choose a shorter --admin-socket (at most {MAX_PATH} bytes)",
+        path.display()
+    )]
+    TooLong {
         /// The socket.
         path: PathBuf,
     },
@@ -94,6 +105,10 @@ impl AdminSocket {
     pub async fn bind(path: &Path) -> Result<Self, SocketError> {
         use std::os::unix::fs::FileTypeExt as _;
 
+        if is_too_long(path) {
+            let path = path.to_owned();
+            return Err(SocketError::TooLong { path });
+        }
         if let Ok(found) = std::fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
                 let path = path.to_owned();
@@ -127,7 +142,8 @@ impl AdminSocket {
         &self.path
     }
 
-    /// Answers until the shutdown; what is under way then is finished.
+    /// Answers until the shutdown, and then finishes what is under way: half a revocation would have
+    /// to be asked for again.
     pub async fn serve(
         self,
         server: AuthorizationServer,
@@ -179,6 +195,10 @@ impl Drop for AdminSocket {
     }
 }
 
+fn is_too_long(path: &Path) -> bool {
+    path.as_os_str().len() > MAX_PATH
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -192,7 +212,13 @@ async fn answer(
     server: &AuthorizationServer,
     users: &Directory,
 ) -> Result<(), SocketError> {
-    check_peer(&stream, path)?;
+    let own = rustix::process::geteuid().as_raw();
+    let client = peer(&stream, path)?;
+    // Root could do everything anyway.
+    if client != own && client != ROOT {
+        let path = path.to_owned();
+        return Err(SocketError::Stranger { path });
+    }
     let request = tokio::time::timeout(REQUEST_TIMEOUT, receive(&mut stream, path, MAX_REQUEST));
     let request = request
         .await
@@ -210,6 +236,9 @@ pub(super) async fn ask(
     path: &Path,
     request: &AdminRequest,
 ) -> Result<Option<AdminReply>, SocketError> {
+    if is_too_long(path) {
+        return Ok(None);
+    }
     let mut stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error)
@@ -223,20 +252,22 @@ pub(super) async fn ask(
         Err(error) => return Err(io_error("connect to", path)(error)),
     };
     // A password is about to be sent.
-    check_peer(&stream, path)?;
+    let own = rustix::process::geteuid().as_raw();
+    let server = peer(&stream, path)?;
+    if server != own && server != ROOT && own != ROOT {
+        let path = path.to_owned();
+        return Err(SocketError::Stranger { path });
+    }
     send(&mut stream, path, request, MAX_REQUEST).await?;
     receive(&mut stream, path, MAX_REPLY).await.map(Some)
 }
 
-/// The other end must run as the same user, or as root, who could do everything anyway.
-fn check_peer(stream: &UnixStream, path: &Path) -> Result<(), SocketError> {
-    let own = rustix::process::geteuid().as_raw();
-    let peer = stream.peer_cred().map_err(io_error("look at", path))?.uid();
-    if peer != own && peer != 0 && own != 0 {
-        let path = path.to_owned();
-        return Err(SocketError::Stranger { path });
-    }
-    Ok(())
+const ROOT: u32 = 0;
+
+/// The user that the other end runs as: the kernel says so, not the other end.
+fn peer(stream: &UnixStream, path: &Path) -> Result<u32, SocketError> {
+    let credentials = stream.peer_cred().map_err(io_error("look at", path))?;
+    Ok(credentials.uid())
 }
 
 async fn send(

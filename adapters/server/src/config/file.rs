@@ -101,6 +101,9 @@ impl<'de> Deserialize<'de> for Scope {
             (2..=3).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase())
         };
         if let Some(name) = texts.keys().find(|name| !is_language(name)) {
+            if TOP_LEVEL.contains(&name.as_str()) {
+                return Err(D::Error::custom(misplaced(name)));
+            }
             return Err(D::Error::custom(format_args!(
                 "a scope has no setting `{name}`; write `description`, and translations under their \
                  language, such as ko = \"캘린더 보기\""
@@ -289,6 +292,13 @@ fn set<T>(value: &mut T, chosen: Option<T>) {
 fn in_plain_words(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
+        Some((given, known))
+            if message.starts_with("unknown field")
+                && TOP_LEVEL.contains(given)
+                && !known.contains(given) =>
+        {
+            misplaced(given)
+        }
         Some((given, known)) if message.starts_with("unknown field") => {
             let nearest = known
                 .iter()
@@ -316,6 +326,22 @@ fn in_plain_words(message: &str) -> String {
             None => message.to_owned(),
         },
     }
+}
+
+/// What stands above the first table.
+const TOP_LEVEL: [&str; 7] = [
+    "issuer",
+    "listen",
+    "tls_terminated",
+    "storage",
+    "admin_socket",
+    "log_format",
+    "default_scope",
+];
+
+/// TOML counts everything after `[table]` as part of it.
+fn misplaced(name: &str) -> String {
+    format!("`{name}` is no setting of this section; write it above the first [section]")
 }
 
 fn quote(choices: &[&str]) -> String {

@@ -6,6 +6,8 @@
 
 mod password;
 mod record;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 use std::fmt;
@@ -109,7 +111,7 @@ const PASSWORD_CHARS: usize = 8;
 const PASSWORD_BYTES: usize = 1024;
 
 impl Directory {
-    /// The directory on this store. As many passwords are checked at once as there are processors.
+    /// The directory on this store.
     pub fn new(storage: Arc<dyn Storage>, sources: Sources) -> Result<Self, DirectoryError> {
         let clocks = (Arc::new(SystemClock), DefaultClock::default());
         Self::assemble(storage, clocks.0, clocks.1, sources)
@@ -135,13 +137,15 @@ impl<C: Stopwatch + Clone> Directory<C> {
         sources: Sources,
     ) -> Result<Self, DirectoryError> {
         let entropy = Arc::new(SystemEntropy::default());
-        let (salt, _) = halves(entropy.seed().ok_or(DirectoryError::Entropy)?);
+        let random = entropy.seed().ok_or(DirectoryError::Entropy)?;
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // One processor is left for whoever is not guessing (ATTACKS E15).
+        let at_once = processors.saturating_sub(1).max(1);
         Ok(Self {
             inner: Arc::new(Inner {
                 storage,
                 clock,
-                passwords: Passwords::new(processors, &salt)?,
+                passwords: Passwords::new(at_once, &random)?,
                 throttle: Throttle::new(stopwatch, sources == Sources::Direct),
                 entropy,
             }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use grantor::model::SecretString;
@@ -39,15 +39,19 @@ pub(super) enum NotHashed {
 }
 
 impl Passwords {
-    pub(super) fn new(at_once: usize, salt: &[u8; 16]) -> Result<Self, NotHashed> {
+    /// `random` makes up the hash that is checked for nobody; no password is known to have it.
+    pub(super) fn new(at_once: usize, random: &[u8; 32]) -> Result<Self, NotHashed> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(failed)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let dummy = argon2
-            .hash_password_with_salt(b"nobody's password", salt)
-            .map_err(failed)?;
+        let dummy = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).map_err(failed)?,
+            salt: Some(Salt::new(&random[..16]).map_err(failed)?),
+            hash: Some(Output::new(random).map_err(failed)?),
+        };
         Ok(Self {
             dummy: dummy.to_string().into(),
-            argon2,
+            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             running: Arc::new(Semaphore::new(at_once)),
             waiting: Semaphore::new(QUEUE),
         })
@@ -99,6 +103,16 @@ impl Passwords {
         .map_err(failed)
     }
 
+    /// Takes every turn.
+    #[cfg(test)]
+    pub(super) async fn occupy(&self) -> Vec<OwnedSemaphorePermit> {
+        let mut turns = Vec::new();
+        while self.running.available_permits() > 0 {
+            turns.extend(Arc::clone(&self.running).acquire_owned().await);
+        }
+        turns
+    }
+
     async fn turn(&self) -> Result<OwnedSemaphorePermit, NotHashed> {
         let _place = self.waiting.try_acquire().map_err(|_| NotHashed::Busy)?;
         let turn = Arc::clone(&self.running).acquire_owned();
@@ -111,4 +125,82 @@ impl Passwords {
 
 fn failed(error: impl std::fmt::Display) -> NotHashed {
     NotHashed::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwords() -> Passwords {
+        Passwords::new(1, &[7; 32]).expect("valid parameters")
+    }
+
+    #[tokio::test]
+    async fn a_hash_names_the_parameters_that_owasp_advises() {
+        let passwords = passwords();
+        let password = SecretString::new("correct horse battery staple");
+        let hash = passwords.hash(&password, [1; 16]).await.expect("hashed");
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        // What is checked for nobody costs the same.
+        assert!(
+            passwords
+                .dummy
+                .starts_with("$argon2id$v=19$m=19456,t=2,p=1$")
+        );
+        assert_eq!(passwords.dummy.len(), hash.len());
+        assert!(
+            passwords
+                .verify(&password, Some(&hash))
+                .await
+                .expect("checked")
+        );
+        let wrong = SecretString::new("correct horse battery stapler");
+        assert!(
+            !passwords
+                .verify(&wrong, Some(&hash))
+                .await
+                .expect("checked")
+        );
+        assert!(!passwords.verify(&password, None).await.expect("checked"));
+    }
+
+    #[tokio::test]
+    async fn all_of_a_long_password_counts() {
+        // ATTACKS E15: two that share their first 72 bytes are two passwords.
+        let passwords = passwords();
+        let [long, other] = ["a", "b"].map(|end| SecretString::new("x".repeat(72) + end));
+        let hash = passwords.hash(&long, [1; 16]).await.expect("hashed");
+        assert!(
+            !passwords
+                .verify(&other, Some(&hash))
+                .await
+                .expect("checked")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_with_bounds() {
+        // ATTACKS E15.
+        let passwords = passwords();
+        let password = SecretString::new("password");
+        let _running = passwords.running.acquire().await.expect("open");
+        let begun = tokio::time::Instant::now();
+        let waited = passwords.verify(&password, None).await;
+        assert!(matches!(waited, Err(NotHashed::Busy)));
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+
+        let queue = u32::try_from(QUEUE).expect("small");
+        let _waiting = passwords.waiting.acquire_many(queue).await.expect("open");
+        let begun = tokio::time::Instant::now();
+        let refused = passwords.verify(&password, None).await;
+        assert!(matches!(refused, Err(NotHashed::Busy)));
+        assert_eq!(
+            begun.elapsed(),
+            Duration::ZERO,
+            "nobody waits in a full queue"
+        );
+    }
 }

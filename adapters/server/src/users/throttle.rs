@@ -66,6 +66,11 @@ impl<C: Clock + Clone> Throttle<C> {
         self.accounts.check_key(account).map_err(wait)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.accounts.len() + self.sources.as_ref().map_or(0, |sources| sources.len())
+    }
+
     fn forget(&self) {
         self.accounts.retain_recent();
         self.accounts.shrink_to_fit();
