@@ -1,0 +1,198 @@
+//! Killed with SIGKILL in the middle of its work, again and again: nothing that was answered is lost,
+//! no code works twice, no revoked token works.
+//!
+//! DURABILITY invariants: S1 single use, S2 revocation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::sync::Mutex;
+
+use crate::connection::Connection;
+use crate::process::{Home, Server};
+use crate::rounds;
+use crate::walk::{Browser, Client};
+
+/// What the server has answered, and must stand by.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Codes that were redeemed.
+    used_codes: Vec<String>,
+    /// Refresh tokens that were exchanged and whose successor was used too: presenting one is theft.
+    retired: Vec<String>,
+    /// Refresh tokens whose revocation was answered, with an access token of the same grant.
+    revoked: Vec<(String, String)>,
+    /// Live tokens: the last pair of each session that is still going on.
+    live: Vec<(String, String)>,
+}
+
+const WORKERS: usize = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_survives_a_kill() {
+    // ATTACKS B03, D04; requirements 6749-042, 7009-006.
+    let home = Home::new();
+    let mut server = home.start().await;
+    let client = server.client();
+    let browser = Browser::connect(&server, &client).await;
+    let rounds = rounds(8, 500);
+    let (mut answers, mut checks) = (0, 0);
+    for round in 0..rounds {
+        let answered = Arc::new(Mutex::new(Answered::default()));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let (client, browser) = (client.clone(), browser.clone());
+                let (answered, stopping) = (Arc::clone(&answered), Arc::clone(&stopping));
+                let address = server.address.clone();
+                tokio::spawn(async move {
+                    work(&address, worker, &client, &browser, &answered, &stopping).await
+                })
+            })
+            .collect();
+        // The moment of the kill wanders through the work; it decides nothing but where it hits.
+        tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 160)).await;
+        server.kill();
+        stopping.store(true, Ordering::SeqCst);
+        for worker in workers {
+            answers += worker.await.expect("a worker");
+        }
+        server = home.start().await;
+        let answered = Arc::try_unwrap(answered)
+            .expect("all workers ended")
+            .into_inner();
+        checks += check(&server, &client, answered, round).await;
+    }
+    assert!(answers > 0 && checks > 0, "the campaign did something");
+    println!(
+        "{rounds} kills: {answers} answers given, {checks} of them checked afterwards, 0 lost"
+    );
+}
+
+/// One client that goes through code, token, refresh, refresh, revoke; returns how many answers it
+/// got. It stops when its connection breaks.
+async fn work(
+    address: &str,
+    worker: usize,
+    client: &Client,
+    browser: &Browser,
+    answered: &Mutex<Answered>,
+    stopping: &AtomicBool,
+) -> usize {
+    let mut answers = 0;
+    let Some(mut connection) = Connection::open(address).await else {
+        return 0;
+    };
+    for turn in 0.. {
+        if stopping.load(Ordering::SeqCst) {
+            break;
+        }
+        let Some(code) = browser.code(&mut connection, client).await else {
+            break;
+        };
+        let Some(first) = client.redeem(&mut connection, &code).await else {
+            break;
+        };
+        assert_eq!(first.status, StatusCode::OK, "{first:?}");
+        answers += 2;
+        answered.lock().await.used_codes.push(code);
+        let Some(second) = client
+            .refresh(&mut connection, &first.text("refresh_token"))
+            .await
+        else {
+            break;
+        };
+        assert_eq!(second.status, StatusCode::OK, "{second:?}");
+        let Some(third) = client
+            .refresh(&mut connection, &second.text("refresh_token"))
+            .await
+        else {
+            break;
+        };
+        assert_eq!(third.status, StatusCode::OK, "{third:?}");
+        answers += 2;
+        let (access, refresh) = (third.text("access_token"), third.text("refresh_token"));
+        match (worker + turn) % 3 {
+            0 => {
+                let Some(answer) = client.revoke(&mut connection, &refresh).await else {
+                    break;
+                };
+                assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+                answers += 1;
+                answered.lock().await.revoked.push((refresh, access));
+            }
+            1 => answered
+                .lock()
+                .await
+                .retired
+                .push(first.text("refresh_token")),
+            _ => answered.lock().await.live.push((refresh, access)),
+        }
+    }
+    answers
+}
+
+/// What the server that came up again must still know; returns how much was checked.
+async fn check(server: &Server, client: &Client, answered: Answered, round: usize) -> usize {
+    let mut connection = server.connect().await;
+    let mut checks = 0;
+    for (refresh, access) in answered.live.iter().take(20) {
+        let active = client.is_active(&mut connection, access).await;
+        assert_eq!(
+            active,
+            Some(true),
+            "round {round}: an answered access token was lost"
+        );
+        let answer = client
+            .refresh(&mut connection, refresh)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "round {round}: an answered refresh token was lost"
+        );
+        checks += 2;
+    }
+    for (refresh, access) in answered.revoked.iter().take(20) {
+        let active = client.is_active(&mut connection, access).await;
+        assert_eq!(active, Some(false), "round {round}: a revocation was lost");
+        let answer = client
+            .refresh(&mut connection, refresh)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            answer.text("error"),
+            "invalid_grant",
+            "round {round}: a revoked token works"
+        );
+        checks += 2;
+    }
+    for code in answered.used_codes.iter().rev().take(40) {
+        let answer = client
+            .redeem(&mut connection, code)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            answer.text("error"),
+            "invalid_grant",
+            "round {round}: a code worked twice"
+        );
+        checks += 1;
+    }
+    for token in answered.retired.iter().take(20) {
+        let answer = client
+            .refresh(&mut connection, token)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            answer.text("error"),
+            "invalid_grant",
+            "round {round}: a retired token works"
+        );
+        checks += 1;
+    }
+    checks
+}

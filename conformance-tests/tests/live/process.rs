@@ -1,0 +1,198 @@
+//! The binary as a process, and its command line.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::connection::Connection;
+use crate::walk::Client;
+
+const CONFIG: &str = r#"
+issuer = "http://127.0.0.1:8400"
+
+[scopes.read]
+description = "See your calendar"
+
+[scopes.write]
+description = "Change your calendar"
+"#;
+
+/// A running server and its data directory.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: String,
+    pub(crate) home: Home,
+    child: Child,
+}
+
+/// A data directory with a user (alice) and a confidential client, for one server after another.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    _guard: Arc<Option<TempDir>>,
+    path: PathBuf,
+    client: Client,
+}
+
+/// The binary under test: the one that was built beside this test.
+pub(crate) fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/deps");
+    let binary = profile.join("grantor");
+    assert!(
+        binary.exists(),
+        "build it first: cargo build -p grantor-server, in the same profile"
+    );
+    binary
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let guard = TempDir::new().expect("a directory");
+        let path = guard.path().to_owned();
+        Self::furnish(Some(guard), path)
+    }
+
+    /// In a directory that somebody else cleans up.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self::furnish(None, path)
+    }
+
+    fn furnish(guard: Option<TempDir>, path: PathBuf) -> Self {
+        std::fs::write(path.join("grantor.toml"), CONFIG).expect("the configuration");
+        let none = Client {
+            id: String::new(),
+            secret: String::new(),
+        };
+        let mut home = Self {
+            _guard: Arc::new(guard),
+            path,
+            client: none,
+        };
+        home.run(&["user", "add", "alice", "--password-stdin"], "wonderland");
+        let uri = crate::walk::CALLBACK;
+        let added = home.run(
+            &[
+                "client",
+                "add",
+                "--name",
+                "Calendar",
+                "--redirect-uri",
+                uri,
+                "--scope",
+                "read write",
+                "--json",
+            ],
+            "",
+        );
+        let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
+        let text = |name: &str| {
+            added[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name}: {added}"))
+                .to_owned()
+        };
+        home.client = Client {
+            id: text("client_id"),
+            secret: text("client_secret"),
+        };
+        home
+    }
+
+    /// Runs a command on this directory and returns what it printed.
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> String {
+        use std::io::Write as _;
+
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).expect("read");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let storage = format!("sled:{}", self.path.join("data").display());
+        command
+            .args(arguments)
+            .env("GRANTOR_CONFIG", self.path.join("grantor.toml"))
+            .env("GRANTOR_STORAGE", storage);
+        command
+    }
+
+    /// Starts a server on this directory and waits until it listens.
+    pub(crate) async fn start(&self) -> Server {
+        let mut child = self
+            .command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let Some(Ok(line)) = log.next() else {
+                panic!("it ended: {said:#?}")
+            };
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(address) = parsed["address"].as_str() {
+                break address.to_owned();
+            }
+            said.push(line);
+        };
+        // The log has to be read on, or the server would wait for its reader.
+        std::thread::spawn(move || log.for_each(drop));
+        Server {
+            address,
+            home: self.clone(),
+            child,
+        }
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Home::new().start().await
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.home.client.clone()
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::open(&self.address)
+            .await
+            .expect("the server listens")
+    }
+
+    /// SIGKILL: no chance to finish anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ended");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
