@@ -15,6 +15,21 @@ pub struct AuditLog;
 /// The target under which events are logged, for `RUST_LOG`.
 pub const TARGET: &str = "grantor::audit";
 
+/// The fields of a line.
+const FIELDS: [&str; 11] = [
+    "event",
+    "client_id",
+    "subject",
+    "grant",
+    "session",
+    "scope",
+    "step",
+    "reason",
+    "clause",
+    "rotated",
+    "guesses_left",
+];
+
 #[async_trait]
 impl AuditSink for AuditLog {
     async fn record(&self, at: Timestamp, event: &Event) {
@@ -23,6 +38,13 @@ impl AuditSink for AuditLog {
             return;
         };
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        // A field that this version has no place for is still logged.
+        let other: Vec<String> = fields
+            .iter()
+            .filter(|(name, _)| !FIELDS.contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let other = (!other.is_empty()).then(|| other.join(" "));
         let rotated = fields.get("rotated").and_then(Value::as_bool);
         let guesses_left = fields.get("guesses_left").and_then(Value::as_u64);
         // A line has the fields of its event and no others: an absent one is not recorded.
@@ -42,6 +64,7 @@ impl AuditSink for AuditLog {
                     clause = text("clause"),
                     rotated,
                     guesses_left,
+                    other,
                 )
             };
         }

@@ -41,6 +41,7 @@ pub enum Command {
 
 /// Where the data is.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Where the data is")]
 pub struct StoreArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "GRANTOR_CONFIG")]
@@ -56,10 +57,7 @@ pub struct StoreArgs {
 /// `grantor serve`
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
-    #[expect(missing_docs, reason = "the help text is below")]
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// The address at which clients reach this server, such as https://auth.example.com
+    /// The address at which clients reach this server, such as `https://auth.example.com`
     #[arg(long, value_name = "URL", env = "GRANTOR_ISSUER")]
     pub issuer: Option<Issuer>,
     /// Address and port to listen on [default: 127.0.0.1:8400]
@@ -79,6 +77,9 @@ pub struct ServeArgs {
     /// How log lines look [default: text]
     #[arg(long, env = "GRANTOR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    #[expect(missing_docs, reason = "it documents itself")]
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// How a result is shown.
@@ -94,9 +95,9 @@ pub struct OutputArgs {
 #[expect(missing_docs, reason = "each group documents itself")]
 pub struct AdminArgs {
     #[command(flatten)]
-    pub store: StoreArgs,
-    #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `grantor client`
@@ -261,11 +262,11 @@ pub struct UserName {
 #[derive(Clone, Debug, Args)]
 #[expect(missing_docs, reason = "each group documents itself")]
 pub struct UserPassword {
-    #[command(flatten)]
-    pub user: UserName,
     /// Read the password from standard input instead of asking for it
     #[arg(long)]
     pub password_stdin: bool,
+    #[command(flatten)]
+    pub user: UserName,
 }
 
 /// `grantor grant`

@@ -119,12 +119,11 @@ async fn finish(request: AdminRequest, args: &AdminArgs) -> Result<(), Error> {
     let settings = AdminSettings::load(&args.store)?;
     logging::start(logging::LogFormat::Text, "warn")?;
     let reply: AdminReply = submit(&settings, request).await?;
-    let mut stdout = std::io::stdout().lock();
-    let written = match args.output.json {
-        true => output::json(&mut stdout, &reply),
-        false => output::text(&mut stdout, &reply),
-    };
-    written.map_err(Error::Output)
+    output::to_stdout(|out| match args.output.json {
+        true => output::json(out, &reply),
+        false => output::text(out, &reply),
+    })
+    .map_err(Error::Output)
 }
 
 fn new_client(add: ClientAdd) -> NewClient {

@@ -90,7 +90,7 @@ async fn execute(command: Command) -> Result<(), Error> {
         }
         Command::Check(args) => {
             let settings = config::Settings::load(&args)?;
-            output::checked(&mut std::io::stdout().lock(), &settings).map_err(Error::Output)
+            output::to_stdout(|out| output::checked(out, &settings)).map_err(Error::Output)
         }
         Command::Client(command) => command::client(command).await,
         Command::User(command) => command::user(command).await,

@@ -9,6 +9,15 @@ use serde_json::json;
 use crate::admin::{AdminReply, ClientView, GrantView, SecretText, UserView};
 use crate::config::Settings;
 
+/// Writes to standard output. Whoever reads it may stop reading, as `head` does.
+pub fn to_stdout(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Writes a reply as JSON: the objects of the views, or an array of them.
 pub fn json(out: &mut impl Write, reply: &AdminReply) -> io::Result<()> {
     let value = match reply {

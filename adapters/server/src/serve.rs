@@ -55,7 +55,7 @@ pub enum ServeError {
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let storage = open(&settings.storage).await?;
     // Where TLS ends somewhere else, every request comes from there.
-    let sources = match settings.issuer.is_secure() {
+    let sources = match settings.issuer.is_secure() || !settings.listen.ip().is_loopback() {
         true => Sources::Proxied,
         false => Sources::Direct,
     };

@@ -269,6 +269,19 @@ fn what_cannot_be_served_safely_is_not_served() {
 }
 
 #[test]
+fn the_example_shows_the_defaults() {
+    let example = include_str!("../../grantor.toml");
+    let bare = "issuer = \"http://127.0.0.1:8400\"";
+    let [example, bare] = [example, bare].map(|content| check(content, &[], &[]).ok());
+    let settings = |output: &str| -> Vec<String> {
+        let lines = output.lines().filter(|line| !line.starts_with("scopes"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(settings(&example), settings(&bare));
+    assert_eq!(shown(&example, "scopes"), "calendar.read calendar.write");
+}
+
+#[test]
 fn serve_checks_what_check_checks() {
     let world = World::new();
     std::fs::write(world.config(), "isuer = 1").expect("written");

@@ -10,5 +10,6 @@
 mod administration;
 mod configuration;
 mod limits;
+mod probes;
 mod process;
 mod world;

@@ -101,6 +101,19 @@ fn a_second_server_on_the_same_directory_is_refused() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_named() {
+    let (world, other) = (World::new(), World::new());
+    let server = world.serve();
+    let address = server.address.to_string();
+    let failed = other.run(&["serve", "--listen", &address]).failed();
+    assert!(
+        failed.contains(&format!("cannot listen on {address}: ")),
+        "{failed}"
+    );
+    assert!(!other.data().join("admin.sock").exists());
+}
+
+#[test]
 fn a_killed_server_leaves_nothing_that_is_in_the_way() {
     let world = World::new();
     let server = world.serve();

@@ -232,10 +232,7 @@ impl Server {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser {
-            base: format!("http://{}", self.address),
-            cookies: BTreeMap::new(),
-        }
+        Browser::of(self.address)
     }
 }
 
@@ -282,6 +279,13 @@ pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 impl Browser {
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self {
+            base: format!("http://{address}"),
+            cookies: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         let request = ureq::http::Request::get(self.url(path));
         self.send(request, String::new(), &[])
