@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use grantor::model::ClientId;
+use grantor::model::{ClientId, RedirectUri};
 use grantor::protocol::register::{Registered, Registration};
+use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, Record};
 use http::Method;
 
 use crate::world::{
@@ -537,6 +538,49 @@ async fn a_page_that_is_open_does_not_outlive_what_it_is_about() {
         let answer = browser.decide(&world, &page, &["read"], "allow").await;
         assert!(answer.is_error_page(), "event {event}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_longer_registered_gets_no_code() {
+    // ATTACKS A16: the registration changes while the page is open; neither answer is sent there.
+    let world = World::new();
+    let client = world.public().await;
+    let mut browser = Browser::default();
+    let page = browser
+        .reach_consent(&world, &authorize_url(&client, &[]))
+        .await;
+    let key = Key::client(&client.client.id);
+    let stored = world
+        .storage
+        .load(std::slice::from_ref(&key))
+        .await
+        .expect("loaded");
+    let stored = stored[0].clone().expect("a client");
+    let Record::Client(mut changed) =
+        Record::decode(Kind::Client, &stored.value).expect("a record")
+    else {
+        panic!("a client");
+    };
+    changed.redirect_uris =
+        vec![RedirectUri::parse("https://client.example/other").expect("a URI")];
+    let commit = Commit {
+        key,
+        expect: Some(stored.commit),
+        id: CommitId::from_bytes([7; 16]),
+        record: Record::Client(changed)
+            .to_new_record(None)
+            .expect("a record"),
+    };
+    let outcome = world.storage.commit(commit).await.expect("committed");
+    assert_eq!(outcome, CommitOutcome::Applied);
+    for decision in ["allow", "deny"] {
+        browser
+            .decide(&world, &page, &["read"], decision)
+            .await
+            .explained(400);
+    }
+    let link = format!("/interaction?interaction={}", hidden(&page)[0].1);
+    browser.get(&world, &link).await.explained(400);
 }
 
 #[tokio::test]
