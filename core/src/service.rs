@@ -8,7 +8,7 @@ use crate::model::{ScopeSet, Secret};
 use crate::protocol::authorize::{AuthorizationError, Outcome};
 use crate::protocol::introspect::ActiveToken;
 use crate::protocol::{Event, Refusal};
-use crate::wire::reply::{Replies, Then, challenge};
+use crate::wire::reply::{Replies, Then, challenge, share};
 use crate::wire::{self, Call, Surface};
 
 impl AuthorizationServer {
@@ -19,10 +19,13 @@ impl AuthorizationServer {
     /// [`wire::BodyTooLarge`].
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let replies = Replies::to(self, request.headers());
-        let mut response = match wire::parse(self.issuer(), &request) {
+        let mut response = match wire::parse(self.issuer(), self.login_page().is_some(), &request) {
             Ok(call) => self.answer(call, replies).await,
             Err(unserved) => replies.unserved(&unserved),
         };
+        if wire::is_shared(self.issuer(), request.uri().path()) {
+            share(&mut response);
+        }
         if request.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
@@ -164,11 +167,15 @@ impl AuthorizationServer {
     ) -> Response<Bytes> {
         match outcome {
             Ok(Outcome::LoginRequired(interaction)) => match self.login_page() {
-                Some(login_page) => replies.to_login_page(login_page, &interaction.handle),
+                Some(login_page) => {
+                    replies.to_login_page(login_page, &Then::Interaction(&interaction.handle))
+                }
                 None => replies.sign_in(&interaction, false, None, None),
             },
             Ok(Outcome::ReauthenticationRequired(interaction)) => match self.login_page() {
-                Some(login_page) => replies.to_login_page(login_page, &interaction.handle),
+                Some(login_page) => {
+                    replies.to_login_page(login_page, &Then::Interaction(&interaction.handle))
+                }
                 None => replies.sign_in(&interaction, true, None, None),
             },
             Ok(Outcome::ConsentRequired(prompt)) => replies.consent(&prompt),
@@ -196,7 +203,12 @@ impl AuthorizationServer {
         let session = browser.session.as_ref();
         let account = match self.signed_in(browser).await {
             Ok(Some(account)) => account,
-            Ok(None) => return replies.connections_sign_in(&secret, "", None, session),
+            Ok(None) => {
+                return match self.login_page() {
+                    Some(login_page) => replies.to_login_page(login_page, &Then::Connections),
+                    None => replies.connections_sign_in(&secret, "", None, session),
+                };
+            }
             Err(error) => return self.page_error(&error, replies).await,
         };
         match self.connections(&account.subject).await {

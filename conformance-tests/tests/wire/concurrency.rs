@@ -180,7 +180,8 @@ async fn what_was_ended_is_not_brought_back_by_a_late_write() {
             for tokens in given {
                 assert!(!world.is_active(&tokens.access).await, "{how:?}");
                 let answer = world.refresh(&client, &tokens.refresh).await;
-                assert!([400, 401].contains(&answer.status), "{how:?}: {answer:?}");
+                // 429: a removed client that goes on asking.
+                assert!([400, 401, 429].contains(&answer.status), "{how:?}: {answer:?}");
             }
         }
     }

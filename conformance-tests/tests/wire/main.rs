@@ -26,6 +26,7 @@ mod parsing;
 mod pkce;
 mod redirect;
 mod refresh;
+mod regressions;
 mod revocation;
 mod rules;
 mod secrecy;

@@ -7,11 +7,10 @@ use http::header;
 use crate::world::Answer;
 
 /// The paths whose answers scripts of other origins may read.
-const SHARED: [&str; 4] = [
+const SHARED: [&str; 3] = [
     "/token",
     "/revoke",
     "/.well-known/oauth-authorization-server",
-    "/introspect",
 ];
 
 /// Requirements 6749-046, 6749-058, 6749-062, 6749-078, 6749-082, 9207-001, 9207-002, 9700-017,

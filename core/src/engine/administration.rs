@@ -251,7 +251,25 @@ impl AuthorizationServer {
 
     /// Ends everything that was issued in a user's name, and every session: the password was
     /// changed, or the account is gone. What the user allowed is remembered.
+    ///
+    /// The user's own count is raised first, so that a code or a session that is under way sees it;
+    /// then what exists is ended one by one. A crash in between leaves the rest to the same call.
     pub async fn revoke_subject(&self, subject: &Subject) -> Result<(), Error> {
+        let user = Key::revoked_subject(subject);
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(std::slice::from_ref(&user)).await?;
+            let mut entropy = self.entropy()?;
+            let revoked = facts.revoked_subject(Some(subject));
+            let decision = revoke::subject(subject, revoked, self.context());
+            let done = self
+                .commit(&mut attempts, &facts, decision, &mut entropy)
+                .await?;
+            if let Some(outcome) = done {
+                outcome.map_err(Error::Refused)?;
+                break;
+            }
+        }
         let mut after = None;
         loop {
             let index = Listing::Index(Index::sessions_of(subject));

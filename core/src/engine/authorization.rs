@@ -3,9 +3,12 @@
 use super::AuthorizationServer;
 use super::step::{Error, Facts, Unavailable};
 use crate::authenticator::{Credentials, Verdict};
-use crate::model::{Account, Authentication, ClientId, Grant, GrantState, Handle, Secret, Subject};
+use crate::model::{
+    Account, Authentication, ClientId, CodeIssued, ConsentState, Grant, GrantState, Handle,
+    RecordId, RevocationReason, Secret,
+};
 use crate::protocol::authorize::{
-    self, Answer, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
+    self, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
 };
 use crate::protocol::consent::{self, ConsentRequest};
 use crate::protocol::{Decision, Event, Refusal, revoke, session};
@@ -42,12 +45,27 @@ impl AuthorizationServer {
             .client_id
             .as_deref()
             .and_then(|id| ClientId::parse(id).ok());
+        let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
+        let facts = self.load(&keys).await?;
+        let known = facts.client(client_id.as_ref()).cloned();
+        match self.begin(request, browser, client_id, facts).await {
+            // From here on the client can be told, and can tell its user something better.
+            Err(Error::Unavailable(cause)) => Err(self
+                .tell_client(cause, authorize::unavailable(request, known.as_ref()))
+                .await),
+            answer => answer,
+        }
+    }
+
+    async fn begin(
+        &self,
+        request: &AuthorizationRequest,
+        browser: &Browser,
+        client_id: Option<ClientId>,
+        mut facts: Facts,
+    ) -> Result<Outcome, Error<AuthorizationError>> {
         let mut attempts = self.attempts();
         loop {
-            let mut facts = self.load(&[]).await?;
-            if let Some(id) = &client_id {
-                self.load_more(&mut facts, &[Key::client(id)]).await?;
-            }
             let present = self
                 .present(&mut facts, browser, client_id.as_ref())
                 .await?;
@@ -55,26 +73,36 @@ impl AuthorizationServer {
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let decision = authorize::begin(request, client, visitor, self.context(), &mut entropy);
-            let issued = issued(&decision);
-            let committed = self
+            let issued = Issued::of(&decision, None);
+            let done = self
                 .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await;
-            let done = match committed {
-                Ok(done) => done,
-                Err(cause) => {
-                    self.emit(Event::Unavailable {
-                        reason: cause.to_string(),
-                    })
-                    .await;
-                    return Err(match authorize::unavailable(request, client) {
-                        Some(error) => Error::Refused(error),
-                        None => cause.into(),
-                    });
-                }
-            };
+                .await?;
             if let Some(outcome) = done {
-                return self.confirm("authorize", client_id, issued, outcome).await;
+                return self
+                    .confirm("authorize", client_id, browser, issued, outcome)
+                    .await;
             }
+            let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
+            facts = self.load(&keys).await?;
+        }
+    }
+
+    /// An outage, as the client is told of it: a browser cannot take a 503 to it (RFC 6749 section
+    /// 4.1.2.1).
+    async fn tell_client(
+        &self,
+        cause: Unavailable,
+        error: Option<AuthorizationError>,
+    ) -> Error<AuthorizationError> {
+        match error {
+            Some(error) => {
+                self.emit(Event::Unavailable {
+                    reason: cause.to_string(),
+                })
+                .await;
+                Error::Refused(error)
+            }
+            None => cause.into(),
         }
     }
 
@@ -98,12 +126,22 @@ impl AuthorizationServer {
                 visitor,
                 self.context(),
             );
-            let issued = issued(&decision);
+            let issued = Issued::of(&decision, None);
+            let destination = facts.grant(&key).and_then(authorize::unavailable_later);
             let done = self
                 .commit(&mut attempts, &facts, decision, &mut entropy)
                 .await?;
             if let Some(outcome) = done {
-                return self.confirm("resume", client_id, issued, outcome).await;
+                return match self
+                    .confirm("resume", client_id, browser, issued, outcome)
+                    .await
+                {
+                    // The code is written and nobody will get it; this page is over.
+                    Err(Error::Unavailable(cause)) => {
+                        Err(self.tell_client(cause, destination).await)
+                    }
+                    answer => answer,
+                };
             }
         }
     }
@@ -122,6 +160,17 @@ impl AuthorizationServer {
         loop {
             let (facts, client_id, present) = self.open(&key, browser).await?;
             let visitor = present.visitor(&facts, browser);
+            // A withdrawal that a crash interrupted is finished before anything is allowed again.
+            if let Some(consent) = visitor
+                .consent
+                .filter(|c| c.state == ConsentState::Withdrawing)
+            {
+                let (subject, client_id) = (consent.subject.clone(), consent.client_id.clone());
+                self.withdraw_consent(&subject, &client_id)
+                    .await
+                    .map_err(Error::for_page)?;
+                continue;
+            }
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let decision =
@@ -132,7 +181,9 @@ impl AuthorizationServer {
             {
                 Some(Ok(_)) => break,
                 Some(Err(error)) => {
-                    return self.confirm("consent", client_id, None, Err(error)).await;
+                    return self
+                        .confirm("consent", client_id, browser, None, Err(error))
+                        .await;
                 }
                 None => {}
             }
@@ -142,14 +193,16 @@ impl AuthorizationServer {
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
-            let decision =
-                consent::answer(request, facts.grant(&key), client, visitor, self.context());
-            let issued = issued(&decision);
+            let grant = facts.grant(&key);
+            let decision = consent::answer(request, grant, client, visitor, self.context());
+            let issued = Issued::of(&decision, grant);
             let done = self
                 .commit(&mut attempts, &facts, decision, &mut entropy)
                 .await?;
             if let Some(outcome) = done {
-                return self.confirm("consent", client_id, issued, outcome).await;
+                return self
+                    .confirm("consent", client_id, browser, issued, outcome)
+                    .await;
             }
         }
     }
@@ -160,42 +213,59 @@ impl AuthorizationServer {
         credentials: &Credentials,
         browser: &Browser,
     ) -> Result<Handle, Error> {
-        let account = match self.inner.authenticator.verify(credentials).await {
-            Ok(Verdict::Verified(account)) => account,
-            Ok(Verdict::Refused) => {
-                self.refused("sign_in", None, &Refusal::WrongCredentials)
-                    .await;
-                return Err(Error::Refused(Refusal::WrongCredentials));
-            }
-            Ok(Verdict::Throttled { retry_after }) => {
-                let retry_after_seconds =
-                    u32::try_from(retry_after.as_secs().max(1)).unwrap_or(u32::MAX);
-                let refusal = Refusal::TooManySignIns {
-                    retry_after_seconds,
-                };
-                self.refused("sign_in", None, &refusal).await;
-                return Err(Error::Refused(refusal));
-            }
-            Err(error) => return Err(Unavailable::from(error).into()),
-        };
+        let mut account = self.verify_credentials(credentials).await?;
+        let user = Key::revoked_subject(&account.subject);
+        let before = self.load(std::slice::from_ref(&user)).await?;
+        if before.revoked_subject(Some(&account.subject)).is_some() {
+            // Everything of this user was revoked once, perhaps between the look at the password and
+            // the look at the mark. What is right now is right after the mark.
+            account = self.verify_credentials(credentials).await?;
+        }
+        let mut attempts = self.attempts();
         let handle = loop {
-            let mut attempts = self.attempts();
             let mut entropy = self.entropy()?;
             let decision = session::sign_in(&account, self.context(), &mut entropy);
-            let facts = Facts::default();
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
-            {
+            let done = self
+                .commit(&mut attempts, &Facts::default(), decision, &mut entropy)
+                .await?;
+            if let Some(outcome) = done {
                 break outcome.map_err(Error::Refused)?;
             }
         };
+        let after = self.load(std::slice::from_ref(&user)).await?;
+        let subject = Some(&account.subject);
+        let standing = session::confirm(
+            before.revoked_subject(subject),
+            after.revoked_subject(subject),
+        );
+        if let Err(refusal) = standing {
+            self.sign_out(&handle).await?;
+            self.refused("sign_in", None, &refusal).await;
+            return Err(Error::Refused(refusal));
+        }
         // The session that was there before ends now that there is another. Stopping in between
         // leaves a session of the same browser to run out by itself.
         if let Some(old) = &browser.session {
             self.sign_out(old).await?;
         }
         Ok(handle)
+    }
+
+    async fn verify_credentials(&self, credentials: &Credentials) -> Result<Account, Error> {
+        let refusal = match self.inner.authenticator.verify(credentials).await {
+            Ok(Verdict::Verified(account)) => return Ok(account),
+            Ok(Verdict::Refused) => Refusal::WrongCredentials,
+            Ok(Verdict::Throttled { retry_after }) => {
+                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+                let retry_after_seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+                Refusal::TooManySignIns {
+                    retry_after_seconds,
+                }
+            }
+            Err(error) => return Err(Unavailable::from(error).into()),
+        };
+        self.refused("sign_in", None, &refusal).await;
+        Err(Error::Refused(refusal))
     }
 
     /// Ends the session that this cookie opens.
@@ -266,7 +336,8 @@ impl AuthorizationServer {
         let consent = match (subject, client_id) {
             (Some(subject), Some(client_id)) => {
                 let key = Key::consent(subject, client_id);
-                self.load_more(facts, std::slice::from_ref(&key)).await?;
+                self.load_more(facts, &[key.clone(), Key::revoked_subject(subject)])
+                    .await?;
                 Some(key)
             }
             _ => None,
@@ -278,29 +349,39 @@ impl AuthorizationServer {
         })
     }
 
-    /// Looks at the consent once more after a code was written, and before anybody gets it; see
+    /// Looks once more, before anybody gets a code, at what it stands on; see
     /// [`authorize::confirm`].
     async fn confirm(
         &self,
         step: &'static str,
         client_id: Option<ClientId>,
+        browser: &Browser,
         issued: Option<Issued>,
         outcome: Result<Outcome, AuthorizationError>,
     ) -> Result<Outcome, Error<AuthorizationError>> {
-        if let (Some(issued), Ok(Outcome::Redirect(response))) = (issued, &outcome)
-            && matches!(response.answer, Answer::Code(_))
-            && let Some(client_id) = &client_id
-        {
-            let key = Key::consent(&issued.subject, client_id);
-            let facts = self.load(std::slice::from_ref(&key)).await?;
-            let standing =
-                authorize::confirm(issued.grant, issued.consent_epoch, facts.consent(&key));
-            if let Err((grant, refusal)) = standing {
-                self.revoke_by_rule(&Key::grant(grant), |found, ctx| {
-                    revoke::grant(found, crate::model::RevocationReason::User, ctx)
+        if let (Some(issued), Ok(Outcome::Redirect(_))) = (issued, &outcome) {
+            let subject = &issued.code.subject;
+            let consent = Key::consent(subject, &issued.client_id);
+            let session = browser
+                .session
+                .as_ref()
+                .filter(|_| browser.authentication.is_none());
+            let mut keys = vec![consent.clone(), Key::revoked_subject(subject)];
+            keys.extend(session.map(|cookie| Key::session(cookie.id)));
+            let facts = self.load(&keys).await?;
+            let signed_in = session.is_none_or(|cookie| {
+                let found = facts.session(&Key::session(cookie.id));
+                session::authentication(cookie, found, self.context()).is_some()
+            });
+            let revoked = facts.revoked_subject(Some(subject));
+            let consent = facts.consent(&consent);
+            let standing = authorize::confirm(&issued.code, signed_in, consent, revoked);
+            if let Err(refusal) = standing {
+                self.revoke_by_rule(&Key::grant(issued.grant), |found, ctx| {
+                    revoke::grant(found, RevocationReason::User, ctx)
                 })
                 .await?;
-                self.refused(step, Some(client_id.clone()), &refusal).await;
+                self.refused(step, client_id, &refusal).await;
                 return Err(Error::Refused(refusal.into()));
             }
         }
@@ -313,33 +394,42 @@ impl AuthorizationServer {
 
 impl Present {
     fn visitor<'a>(&'a self, facts: &'a Facts, browser: &'a Browser) -> Visitor<'a> {
+        let subject = self
+            .authentication
+            .as_ref()
+            .map(|authentication| &authentication.subject);
         Visitor {
             browser: browser.secret.as_ref(),
             authentication: self.authentication.as_ref(),
             account: self.account.as_ref(),
             consent: self.consent.as_ref().and_then(|key| facts.consent(key)),
+            revoked: facts.revoked_subject(subject),
         }
     }
 }
 
-/// A code that a decision is about to issue, and the consent that it stands on.
+/// A code that is about to be handed out.
 struct Issued {
-    grant: crate::model::RecordId,
-    subject: Subject,
-    consent_epoch: u32,
+    grant: RecordId,
+    client_id: ClientId,
+    code: CodeIssued,
 }
 
-fn issued<T, E>(decision: &Decision<T, E>) -> Option<Issued> {
-    match &decision.write {
-        Some(Record::Grant(Grant {
-            id,
-            state: GrantState::CodeIssued(code),
-            ..
-        })) => Some(Issued {
-            grant: *id,
-            subject: code.subject.clone(),
-            consent_epoch: code.consent_epoch,
-        }),
-        _ => None,
+impl Issued {
+    /// The code that a decision writes, or repeats from the grant that it found.
+    fn of<T, E>(decision: &Decision<T, E>, found: Option<&Grant>) -> Option<Self> {
+        let written = match &decision.write {
+            Some(Record::Grant(grant)) => Some(grant),
+            _ => None,
+        };
+        let grant = written.or(found)?;
+        match &grant.state {
+            GrantState::CodeIssued(code) => Some(Self {
+                grant: grant.id,
+                client_id: grant.client_id.clone(),
+                code: code.clone(),
+            }),
+            _ => None,
+        }
     }
 }

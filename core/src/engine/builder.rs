@@ -123,6 +123,10 @@ impl Builder {
     /// The server, if everything fits together.
     pub fn build(self) -> Result<AuthorizationServer, BuildError> {
         self.scopes?;
+        let printable = |page: &String| page.bytes().all(|b| b.is_ascii_graphic());
+        if !self.login_page.as_ref().is_none_or(printable) {
+            return Err(BuildError::LoginPage);
+        }
         let storage = self.storage.ok_or(BuildError::NoStorage)?;
         let authenticator = self.authenticator.ok_or(BuildError::NoAuthenticator)?;
         self.policy.validate(&storage.promises())?;
@@ -152,6 +156,9 @@ pub enum BuildError {
     /// No authenticator was given.
     #[error("an authenticator is needed")]
     NoAuthenticator,
+    /// The host's sign-in page is not an address.
+    #[error("the login page must be a URL or a path in printable ASCII")]
+    LoginPage,
     /// A scope has a name that is not one.
     #[error(transparent)]
     Scope(#[from] InvalidScope),

@@ -2,7 +2,10 @@
 
 use super::AuthorizationServer;
 use crate::authenticator::AuthenticatorError;
-use crate::model::{Account, Client, ClientId, Consent, Grant, Secret, Session, Subject};
+use crate::model::{
+    Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject,
+};
+use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::{Decision, Entropy, Refusal};
 use crate::storage::{Commit, CommitOutcome, Key, Loaded, Record, StorageError};
 
@@ -15,6 +18,16 @@ pub enum Error<E: std::fmt::Debug = Refusal> {
     /// The server cannot answer now; the same request may succeed later.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl Error {
+    /// The same error where a refusal becomes a page.
+    pub(super) fn for_page(self) -> Error<AuthorizationError> {
+        match self {
+            Self::Refused(refusal) => Error::Refused(refusal.into()),
+            Self::Unavailable(cause) => Error::Unavailable(cause),
+        }
+    }
 }
 
 /// Why the server cannot answer now.
@@ -79,6 +92,13 @@ impl Facts {
     pub(super) fn consent(&self, key: &Key) -> Option<&Consent> {
         match self.record(key)? {
             Record::Consent(consent) => Some(consent),
+            _ => None,
+        }
+    }
+
+    pub(super) fn revoked_subject(&self, subject: Option<&Subject>) -> Option<&RevokedSubject> {
+        match self.record(&Key::revoked_subject(subject?))? {
+            Record::RevokedSubject(revoked) => Some(revoked),
             _ => None,
         }
     }

@@ -19,8 +19,8 @@ pub(super) struct WrongSecrets {
 
 const BURST: u32 = 50;
 const REFILL: Duration = Duration::from_secs(1);
-/// Only registered clients are counted, so this is reached by nobody but a server of very many; it
-/// then forgets who has calmed down.
+/// Names that are not registered are counted too, or the difference would tell. Beyond this many at
+/// once all is forgotten: what is lost is patience with noise, never a secret.
 const MAX_CLIENTS: usize = 10_000;
 
 impl WrongSecrets {
@@ -32,6 +32,9 @@ impl WrongSecrets {
             .unwrap_or_else(PoisonError::into_inner);
         if filled_until.len() >= MAX_CLIENTS {
             filled_until.retain(|_, until| !until.has_passed(now));
+            if filled_until.len() >= MAX_CLIENTS {
+                filled_until.clear();
+            }
         }
         let until = filled_until
             .get(client_id)

@@ -175,16 +175,16 @@ impl AuthorizationServer {
         match authenticate(presented, client, now) {
             Ok(verified) => Ok(verified),
             Err(refusal) => {
-                let refusal = match (refusal, client) {
-                    (Refusal::ClientSecretWrong, Some(client)) => {
-                        match self.inner.wrong_secrets.count(&client.id, now) {
-                            Ok(()) => Refusal::ClientSecretWrong,
-                            Err(retry_after_seconds) => Refusal::TooManyWrongSecrets {
-                                retry_after_seconds,
-                            },
-                        }
-                    }
-                    (refusal, _) => refusal,
+                // Whether the name is registered must not show in when the patience ends (E14).
+                let guessed = presented.secret.is_some();
+                let refusal = match client_id.filter(|_| guessed) {
+                    Some(name) => match self.inner.wrong_secrets.count(name, now) {
+                        Ok(()) => refusal,
+                        Err(retry_after_seconds) => Refusal::TooManyWrongSecrets {
+                            retry_after_seconds,
+                        },
+                    },
+                    None => refusal,
                 };
                 self.refused(step, client_id.cloned(), &refusal).await;
                 Err(Error::Refused(refusal))

@@ -122,6 +122,9 @@ pub struct CodeIssued {
     /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
     #[serde(rename = "ce", default)]
     pub consent_epoch: u32,
+    /// The [`epoch`](super::RevokedSubject::epoch) of the user when it was allowed.
+    #[serde(rename = "se", default)]
+    pub subject_epoch: u32,
     /// What must be shown to redeem the code.
     #[serde(rename = "p")]
     pub proof: CodeProof,

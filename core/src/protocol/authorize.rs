@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::{
-    Account, Authentication, Client, ClientType, CodeChallenge, Consent, Grant, GrantState,
-    GrantType, Handle, HandleKind, PendingAuthorization, Prompt, RecordId, RedirectUriKind,
-    ScopeSet, Secret, SecretHash, SecretString, redirect_uri_kind,
+    Account, Authentication, Client, ClientType, CodeChallenge, CodeIssued, Consent, Grant,
+    GrantState, GrantType, Handle, HandleKind, PendingAuthorization, Prompt, RedirectUriKind,
+    RevokedSubject, ScopeSet, Secret, SecretHash, SecretString, redirect_uri_kind,
 };
 use crate::protocol::client_credentials::requested_scope;
 use crate::protocol::code::{self, Allowed};
@@ -218,6 +218,8 @@ pub struct ConsentPrompt {
     pub ticket: SecretString,
     /// What is asked for, and whether the user has allowed it before.
     pub scope: Vec<RequestedScope>,
+    /// Whether the client may renew its access without asking again.
+    pub renewable: bool,
 }
 
 /// One scope of a consent.
@@ -262,9 +264,16 @@ pub struct Visitor<'a> {
     pub account: Option<&'a Account>,
     /// What that user has allowed this client so far.
     pub consent: Option<&'a Consent>,
+    /// Whether everything of that user was once revoked.
+    pub revoked: Option<&'a RevokedSubject>,
 }
 
 impl<'a> Visitor<'a> {
+    /// How often everything of that user was revoked.
+    pub(crate) fn subject_epoch(&self) -> u32 {
+        subject_epoch(self.revoked)
+    }
+
     /// Who is signed in to an account that stands.
     pub(crate) fn signed_in(&self) -> Option<(&'a Authentication, &'a Account)> {
         let (authentication, account) = self.authentication.zip(self.account)?;
@@ -324,7 +333,11 @@ pub fn begin(
                 client_id: client.id.clone(),
                 grant: grant.id,
             };
-            Decision::write(Record::Grant(grant), event, question.ask(page, &pending))
+            Decision::write(
+                Record::Grant(grant),
+                event,
+                question.ask(page, &pending, client),
+            )
         }
     }
 }
@@ -359,7 +372,7 @@ pub fn resume(
             &code_secret(&handle.secret),
             ctx,
         ),
-        Ok(question) => Decision::answer(question.ask(page, pending)),
+        Ok(question) => Decision::answer(question.ask(page, pending, client)),
     }
 }
 
@@ -669,6 +682,7 @@ fn next<'a>(
             auth_time: authentication.auth_time,
             scope: pending.scope.clone(),
             consent_epoch: consent.map_or(0, |consent| consent.epoch),
+            subject_epoch: visitor.subject_epoch(),
         }));
     }
     unless_silent(Next::Consent { account, consent }, Refusal::ConsentRequired)
@@ -705,7 +719,12 @@ fn describe(
 }
 
 impl Next<'_> {
-    fn ask(self, interaction: Interaction, pending: &PendingAuthorization) -> Outcome {
+    fn ask(
+        self,
+        interaction: Interaction,
+        pending: &PendingAuthorization,
+        client: &Client,
+    ) -> Outcome {
         match self {
             Self::Login => Outcome::LoginRequired(interaction),
             Self::Consent { account, consent } => {
@@ -716,6 +735,7 @@ impl Next<'_> {
                     account: account.clone(),
                     ticket,
                     interaction,
+                    renewable: client.may_use(GrantType::RefreshToken),
                 })
             }
             Self::Reauthenticate | Self::Issue(_) => Outcome::ReauthenticationRequired(interaction),
@@ -736,22 +756,32 @@ pub fn parse_interaction(handle: &str) -> Result<Handle, Refusal> {
     Handle::parse(HandleKind::Interaction, handle).ok_or(Refusal::InteractionUnknown)
 }
 
-/// Whether a code that was just issued still stands on the consent it was issued on.
+/// Whether a code that is about to be handed out still stands on what it was issued on: the user's
+/// session, the user's consent, and the user.
 ///
-/// The code is written first and the consent looked at again afterwards, while a withdrawal marks
-/// the consent first and walks the grants afterwards. Whichever comes first, one of the two sees the
-/// other. Stopping between the two is safe: nobody has the code yet.
+/// The code is written first and these are looked at again afterwards; a withdrawal marks the consent
+/// first, and a revocation of everything the user, and each walks the grants afterwards. Whichever
+/// comes first, one of the two sees the other. Stopping in between is safe: nobody has the code yet.
 pub fn confirm(
-    grant: RecordId,
-    issued_on: u32,
+    issued: &CodeIssued,
+    signed_in: bool,
     consent: Option<&Consent>,
-) -> Result<(), (RecordId, Refusal)> {
-    let now = consent.map_or(0, |consent| consent.epoch);
-    if now == issued_on {
-        Ok(())
-    } else {
-        Err((grant, Refusal::ConsentWithdrawn))
+    revoked: Option<&RevokedSubject>,
+) -> Result<(), Refusal> {
+    if !signed_in {
+        return Err(Refusal::SignInRequired);
     }
+    if consent.map_or(0, |consent| consent.epoch) != issued.consent_epoch {
+        return Err(Refusal::ConsentWithdrawn);
+    }
+    if subject_epoch(revoked) != issued.subject_epoch {
+        return Err(Refusal::AccountGone);
+    }
+    Ok(())
+}
+
+pub(crate) fn subject_epoch(revoked: Option<&RevokedSubject>) -> u32 {
+    revoked.map_or(0, |revoked| revoked.epoch)
 }
 
 /// What to tell the client when the server cannot answer: a browser cannot take a 503 to it (RFC 6749
@@ -772,4 +802,15 @@ pub fn unavailable(
             state,
         }),
     })
+}
+
+/// The same for an authorization that was accepted earlier.
+pub fn unavailable_later(grant: &Grant) -> Option<AuthorizationError> {
+    match &grant.state {
+        GrantState::Pending(pending) => Some(AuthorizationError {
+            refusal: Refusal::TemporarilyUnavailable,
+            destination: Some(destination_of(pending)),
+        }),
+        GrantState::CodeIssued(_) | GrantState::Active(_) | GrantState::Revoked(_) => None,
+    }
 }

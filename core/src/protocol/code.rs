@@ -220,6 +220,7 @@ pub(crate) struct Allowed {
     pub(crate) auth_time: Timestamp,
     pub(crate) scope: ScopeSet,
     pub(crate) consent_epoch: u32,
+    pub(crate) subject_epoch: u32,
 }
 
 /// The state of an authorization whose code is `secret`.
@@ -235,6 +236,7 @@ pub(crate) fn issued(
         narrowed: allowed.scope != pending.scope,
         scope: allowed.scope,
         consent_epoch: allowed.consent_epoch,
+        subject_epoch: allowed.subject_epoch,
         proof: CodeProof {
             code: SecretHash::of(secret),
             challenge: pending.challenge.clone(),

@@ -143,6 +143,7 @@ pub fn answer(
         auth_time: account.auth_time,
         scope,
         consent_epoch: consent.epoch,
+        subject_epoch: visitor.subject_epoch(),
     };
     let secret = code_secret(&request.interaction.secret);
     issue(grant.clone(), pending, allowed, &secret, ctx)

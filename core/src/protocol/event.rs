@@ -84,6 +84,8 @@ pub enum Event {
         client_id: ClientId,
         grant: RecordId,
     },
+    /// Everything of a user was revoked.
+    SubjectRevoked { subject: Subject },
     /// An authorization ended.
     GrantRevoked {
         client_id: ClientId,

@@ -2,6 +2,7 @@
 
 use crate::model::{
     Active, Client, Consent, Grant, GrantState, Handle, HandleKind, RevocationReason,
+    RevokedSubject, Subject,
 };
 use crate::protocol::client_auth::VerifiedClient;
 use crate::protocol::{Context, Decision, Event, Refusal, token};
@@ -124,4 +125,23 @@ pub fn everything_of_client(client: Option<&Client>) -> Decision<()> {
         client_id: client.id.clone(),
     };
     Decision::write(Record::Client(next), event, ())
+}
+
+/// Begins to revoke everything of a user: what is under way sees it. The grants and sessions that
+/// exist are ended next, one by one.
+pub fn subject(
+    subject: &Subject,
+    revoked: Option<&RevokedSubject>,
+    ctx: Context<'_>,
+) -> Decision<()> {
+    let epoch = revoked.map_or(0, |revoked| revoked.epoch).wrapping_add(1);
+    let next = RevokedSubject {
+        subject: subject.clone(),
+        epoch,
+        at: ctx.now,
+    };
+    let event = Event::SubjectRevoked {
+        subject: subject.clone(),
+    };
+    Decision::write(Record::RevokedSubject(next), event, ())
 }

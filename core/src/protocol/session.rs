@@ -1,7 +1,10 @@
 //! Signing in and out of this server with a browser.
 
-use crate::model::{Account, Authentication, Handle, HandleKind, Secret, SecretHash, Session};
-use crate::protocol::{Context, Decision, Entropy, Event};
+use crate::model::{
+    Account, Authentication, Handle, HandleKind, RevokedSubject, Secret, SecretHash, Session,
+};
+use crate::protocol::authorize::subject_epoch;
+use crate::protocol::{Context, Decision, Entropy, Event, Refusal};
 use crate::storage::Record;
 
 /// Begins a session for a user whose credentials were just verified. It always has a new secret:
@@ -23,6 +26,20 @@ pub fn sign_in(account: &Account, ctx: Context<'_>, entropy: &mut Entropy) -> De
     };
     let handle = Handle::new(HandleKind::Session, id, secret);
     Decision::write(Record::Session(session), event, handle)
+}
+
+/// Whether a session that is about to be handed out still stands on the user as they were before the
+/// password was looked at. The session is written first and the user looked at again afterwards, as
+/// in [`authorize::confirm`](crate::protocol::authorize::confirm).
+pub fn confirm(
+    before: Option<&RevokedSubject>,
+    after: Option<&RevokedSubject>,
+) -> Result<(), Refusal> {
+    if subject_epoch(before) == subject_epoch(after) {
+        Ok(())
+    } else {
+        Err(Refusal::WrongCredentials)
+    }
 }
 
 /// Who is signed in, if the cookie opens a session that still runs.

@@ -83,16 +83,19 @@ pub enum Kind {
     Session = 4,
     /// A record of the embedder's user directory.
     User = 5,
+    /// A user of whom everything was once revoked.
+    RevokedSubject = 6,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Client,
         Self::Grant,
         Self::Consent,
         Self::Session,
         Self::User,
+        Self::RevokedSubject,
     ];
 
     /// The number of the kind.

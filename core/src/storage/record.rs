@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{CommitId, Index, Key, Kind, NewRecord, StorageError, Stored};
 use crate::model::{
-    Client, ClientId, Consent, Grant, GrantState, RecordId, Session, Subject, Timestamp,
+    Client, ClientId, Consent, Grant, GrantState, RecordId, RevokedSubject, Session, Subject,
+    Timestamp,
 };
 
 /// A record of the protocol.
@@ -21,6 +22,8 @@ pub enum Record {
     Consent(Consent),
     /// A browser session.
     Session(Session),
+    /// A user of whom everything was once revoked.
+    RevokedSubject(RevokedSubject),
 }
 
 /// The first byte of every value. A reader refuses what is newer than itself, so it can never
@@ -41,6 +44,7 @@ impl Record {
             Self::Grant(grant) => Key::grant(grant.id),
             Self::Consent(consent) => Key::consent(&consent.subject, &consent.client_id),
             Self::Session(session) => Key::session(session.id),
+            Self::RevokedSubject(revoked) => Key::revoked_subject(&revoked.subject),
         }
     }
 
@@ -50,7 +54,7 @@ impl Record {
         match self {
             // Removal must outlast every write that was under way when it happened.
             Self::Client(client) => client.removed_at.map_or(FOREVER, |at| at.plus(DAY)),
-            Self::Consent(_) => FOREVER,
+            Self::Consent(_) | Self::RevokedSubject(_) => FOREVER,
             Self::Session(session) => session.expires_at.plus(MARGIN),
             Self::Grant(grant) => match &grant.state {
                 GrantState::Pending(pending) => pending.expires_at.plus(MARGIN),
@@ -73,7 +77,7 @@ impl Record {
     /// The index entries that this record must have, whichever commit introduces them.
     pub fn indexes(&self) -> Vec<Index> {
         match self {
-            Self::Client(_) => vec![],
+            Self::Client(_) | Self::RevokedSubject(_) => vec![],
             Self::Grant(grant) => grant.subject().map(Index::grants_of).into_iter().collect(),
             Self::Consent(consent) => vec![Index::consents_of(&consent.subject)],
             Self::Session(session) => vec![Index::sessions_of(&session.subject)],
@@ -108,6 +112,7 @@ impl Record {
             Self::Grant(grant) => rmp_serde::encode::write_named(&mut value, grant),
             Self::Consent(consent) => rmp_serde::encode::write_named(&mut value, consent),
             Self::Session(session) => rmp_serde::encode::write_named(&mut value, session),
+            Self::RevokedSubject(revoked) => rmp_serde::encode::write_named(&mut value, revoked),
         }
         .map_err(StorageError::damaged)?;
         Ok(value)
@@ -129,6 +134,7 @@ impl Record {
             Kind::Grant => rmp_serde::from_slice(body).map(Self::Grant),
             Kind::Consent => rmp_serde::from_slice(body).map(Self::Consent),
             Kind::Session => rmp_serde::from_slice(body).map(Self::Session),
+            Kind::RevokedSubject => rmp_serde::from_slice(body).map(Self::RevokedSubject),
             Kind::User => {
                 return Err(StorageError::damaged(
                     "user records belong to the user directory",
@@ -177,6 +183,11 @@ impl Key {
         let pair =
             digest.get(..32).unwrap_or_default().to_owned() + client.get(..32).unwrap_or_default();
         Self::of(Kind::Consent, pair.as_bytes())
+    }
+
+    /// The key of the memory that everything of `subject` was revoked.
+    pub fn revoked_subject(subject: &Subject) -> Self {
+        Self::of(Kind::RevokedSubject, subject.digest().as_bytes())
     }
 
     /// The key of a browser session.

@@ -191,7 +191,8 @@ impl Route {
         match self {
             Self::Authorize => "GET, POST",
             Self::Interaction | Self::Apps => "GET",
-            Self::Metadata | Self::Stylesheet => "GET, HEAD, OPTIONS",
+            Self::Metadata => "GET, HEAD, OPTIONS",
+            Self::Stylesheet => "GET, HEAD",
             Self::Token | Self::Revoke => "POST, OPTIONS",
             Self::Introspect => "POST",
             Self::InteractionLogin
@@ -209,6 +210,16 @@ impl Route {
         }
     }
 
+    /// Whether scripts of other origins may read its answers.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::Token | Self::Revoke | Self::Metadata)
+    }
+
+    /// Whether it takes a password.
+    const fn takes_password(self) -> bool {
+        matches!(self, Self::InteractionLogin | Self::AppsLogin)
+    }
+
     /// Whether it changes something on behalf of a user who is there by cookie.
     const fn is_form_of_ours(self) -> bool {
         matches!(
@@ -222,9 +233,20 @@ impl Route {
     }
 }
 
-/// Reads a request.
-pub(crate) fn parse(issuer: &Issuer, request: &Request<Bytes>) -> Result<Call, Unserved> {
-    let Some(route) = Route::of(request.uri().path(), issuer) else {
+/// Whether scripts of other origins may read what this path answers.
+pub(crate) fn is_shared(issuer: &Issuer, path: &str) -> bool {
+    Route::of(path, issuer).is_some_and(Route::is_shared)
+}
+
+/// Reads a request. Where the host has a sign-in page of its own, ours is not there: it would be a
+/// second door.
+pub(crate) fn parse(
+    issuer: &Issuer,
+    host_signs_in: bool,
+    request: &Request<Bytes>,
+) -> Result<Call, Unserved> {
+    let route = Route::of(request.uri().path(), issuer);
+    let Some(route) = route.filter(|route| !(host_signs_in && route.takes_password())) else {
         return Err(Unserved::NotFound);
     };
     let allow = route.allow();

@@ -55,11 +55,11 @@ impl<'a> Replies<'a> {
             body.insert("refresh_token".into(), refresh_token.expose().into());
         }
         body.insert("scope".into(), tokens.scope.to_string().into());
-        cors(json_reply(StatusCode::OK, &Value::Object(body)))
+        json_reply(StatusCode::OK, &Value::Object(body))
     }
 
     pub(crate) fn revoked(self) -> Reply {
-        cors(json_reply(StatusCode::OK, &json!({})))
+        json_reply(StatusCode::OK, &json!({}))
     }
 
     pub(crate) fn introspection(self, introspection: &Introspection) -> Reply {
@@ -99,7 +99,8 @@ impl<'a> Replies<'a> {
         let mut reply = json_reply(StatusCode::OK, &body);
         let cache = HeaderValue::from_static("public, max-age=300");
         reply.headers_mut().insert(header::CACHE_CONTROL, cache);
-        cors(reply)
+        reply.headers_mut().remove(header::PRAGMA);
+        reply
     }
 
     pub(crate) fn json_error(self, refusal: &Refusal) -> Reply {
@@ -107,7 +108,7 @@ impl<'a> Replies<'a> {
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
         let description = row.description(refusal);
         let body = json!({ "error": row.code, "error_description": description });
-        let mut reply = cors(json_reply(status, &body));
+        let mut reply = json_reply(status, &body);
         if status == StatusCode::UNAUTHORIZED {
             let realm = bearer::quotable(self.server.issuer().as_str());
             let value = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
@@ -119,7 +120,7 @@ impl<'a> Replies<'a> {
     }
 
     pub(crate) fn preflight(self) -> Reply {
-        let mut reply = cors(empty(StatusCode::NO_CONTENT));
+        let mut reply = empty(StatusCode::NO_CONTENT);
         let headers = reply.headers_mut();
         let fixed = [
             ("access-control-allow-methods", "GET, POST"),
@@ -174,18 +175,15 @@ impl<'a> Replies<'a> {
     }
 
     /// Sends the browser to the host's own sign-in page.
-    pub(crate) fn to_login_page(self, login_page: &str, handle: &Handle) -> Reply {
+    pub(crate) fn to_login_page(self, login_page: &str, then: &Then<'_>) -> Reply {
         let mut parameters = form_urlencoded::Serializer::new(String::new());
-        parameters.append_pair("return_to", &self.interaction_url(handle));
+        parameters.append_pair("return_to", &self.target(then));
         let divider = if login_page.contains('?') { '&' } else { '?' };
         self.see_other(&format!("{login_page}{divider}{}", parameters.finish()))
     }
 
     pub(crate) fn signed_in(self, session: &Handle, then: &Then<'_>) -> Reply {
-        let target = match then {
-            Then::Interaction(handle) => self.interaction_url(handle),
-            Then::Connections => self.path(APPS),
-        };
+        let target = self.target(then);
         self.with_cookie(
             self.see_other(&target),
             Cookie::Session.set(&session.encode(), self.server.issuer()),
@@ -194,6 +192,13 @@ impl<'a> Replies<'a> {
 
     pub(crate) fn withdrawn(self) -> Reply {
         self.see_other(&format!("{}?withdrawn", self.path(APPS)))
+    }
+
+    fn target(self, then: &Then<'_>) -> String {
+        match then {
+            Then::Interaction(handle) => self.interaction_url(handle),
+            Then::Connections => self.path(APPS),
+        }
     }
 
     fn interaction_url(self, handle: &Handle) -> String {
@@ -270,6 +275,7 @@ impl<'a> Replies<'a> {
             scopes: scopes.collect(),
             lifetime_days: policy
                 .refresh
+                .filter(|_| prompt.renewable)
                 .map(|refresh| refresh.absolute_lifetime.as_secs().div_ceil(86_400)),
         });
         let forms = format!("'self' {}", interaction.destination.csp_source());
@@ -549,12 +555,11 @@ fn json_reply(status: StatusCode, body: &Value) -> Reply {
 
 /// Lets scripts of any origin read the answer. No cookie is looked at here, so there is nothing
 /// that a script could borrow (RFC 9700 section 2.6).
-fn cors(mut reply: Reply) -> Reply {
+pub(crate) fn share(reply: &mut Reply) {
     let any = HeaderValue::from_static("*");
     reply
         .headers_mut()
         .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-    reply
 }
 
 fn wait(mut reply: Reply, seconds: Option<u32>) -> Reply {

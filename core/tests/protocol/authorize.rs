@@ -5,7 +5,7 @@ use grantor::protocol::authorize::{
     self, Answer, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
 };
 use grantor::protocol::register::{self, Registration};
-use grantor::protocol::{Decision, Refusal, consent};
+use grantor::protocol::{Decision, Refusal, consent, revoke};
 use grantor::storage::Record;
 use proptest::prelude::*;
 
@@ -556,14 +556,37 @@ fn a_withdrawal_between_decision_and_answer_is_seen() {
         &client,
         alice.visitor(None, Some(&allowed)),
     );
-    let grant = grant_of(begun.write);
-    let epoch = grant.consent_epoch().expect("stands on a consent");
-    assert_eq!(authorize::confirm(grant.id, epoch, Some(&allowed)), Ok(()));
+    let GrantState::CodeIssued(code) = grant_of(begun.write).state else {
+        panic!("a code")
+    };
+    assert_eq!(
+        authorize::confirm(&code, true, Some(&allowed), None),
+        Ok(())
+    );
     let withdrawn = consent::withdraw(Some(&allowed), world.ctx())
         .outcome
         .expect("withdrawn");
-    let lost = authorize::confirm(grant.id, epoch, Some(&withdrawn));
-    assert_eq!(lost, Err((grant.id, Refusal::ConsentWithdrawn)));
+    let lost = authorize::confirm(&code, true, Some(&withdrawn), None);
+    assert_eq!(lost, Err(Refusal::ConsentWithdrawn));
+    // The same for a revocation of everything the user has (requirement 9700-038, ATTACKS D06).
+    let everything = revoke::subject(&alice.account.subject, None, world.ctx());
+    let Some(Record::RevokedSubject(revoked)) = everything.write else {
+        panic!("a mark")
+    };
+    let lost = authorize::confirm(&code, true, Some(&allowed), Some(&revoked));
+    assert_eq!(lost, Err(Refusal::AccountGone));
+    let later = Visitor {
+        revoked: Some(&revoked),
+        ..alice.visitor(None, Some(&allowed))
+    };
+    let begun = world.begin(&World::request(&client), &client, later);
+    let GrantState::CodeIssued(code) = grant_of(begun.write).state else {
+        panic!("a code")
+    };
+    assert_eq!(
+        authorize::confirm(&code, true, Some(&allowed), Some(&revoked)),
+        Ok(())
+    );
 }
 
 #[test]

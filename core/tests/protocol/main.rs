@@ -1,5 +1,11 @@
 //! The decisions of the protocol, by value and by property: no engine, no storage, no HTTP.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests report by panicking, also in their helpers"
+)]
+
 mod authorize;
 mod client_auth;
 mod code;

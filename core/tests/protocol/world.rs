@@ -235,6 +235,7 @@ impl User {
             authentication: Some(&self.authentication),
             account: Some(&self.account),
             consent,
+            revoked: None,
         }
     }
 }
