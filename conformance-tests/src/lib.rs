@@ -2,10 +2,6 @@
 //!
 //! * [`storage`]: for authors of storage backends.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a suite reports by panicking"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 pub mod storage;

@@ -36,50 +36,33 @@ const CALLBACK: &str = "https://client.example/cb";
 fn policy() -> Policy {
     let mut policy = Policy::default();
     for name in ["read", "write"] {
-        policy.scopes.insert(
-            ScopeToken::parse(name).expect("scope"),
-            ScopeDefinition::new(name),
-        );
+        policy.scopes.insert(ScopeToken::parse(name).expect("scope"), ScopeDefinition::new(name));
     }
     policy
 }
 
 fn decisions(c: &mut Criterion) {
-    let (issuer, policy) = (
-        Issuer::parse("https://as.example").expect("issuer"),
-        policy(),
-    );
+    let (issuer, policy) = (Issuer::parse("https://as.example").expect("issuer"), policy());
     let now = Timestamp::from_millis(1_800_000_000_000);
-    let ctx = Context {
-        issuer: &issuer,
-        policy: &policy,
-        now,
-    };
+    let ctx = Context { issuer: &issuer, policy: &policy, now };
     let scope = policy.known_scope();
     let registration = Registration {
         skip_consent: true,
         ..Registration::confidential("x", CALLBACK, scope.clone())
     };
     let mut entropy = Entropy::from_seed([1; 32]);
-    let registered = register::register(&registration, None, ctx, &mut entropy)
-        .outcome
-        .expect("registered");
+    let registered =
+        register::register(&registration, None, ctx, &mut entropy).outcome.expect("registered");
     let service = register::register(&Registration::service("y", scope), None, ctx, &mut entropy)
         .outcome
         .expect("registered");
     let presented = |registered: &register::Registered| PresentedClient {
         client_id: registered.client.id.to_string(),
-        secret: registered
-            .client_secret
-            .clone()
-            .map(|s| (ClientAuthMethod::ClientSecretBasic, s)),
+        secret: registered.client_secret.clone().map(|s| (ClientAuthMethod::ClientSecretBasic, s)),
     };
     let subject = Subject::parse("alice").expect("subject");
     let account = Account::new(subject.clone(), "alice");
-    let authentication = Authentication {
-        subject,
-        auth_time: now,
-    };
+    let authentication = Authentication { subject, auth_time: now };
     let visitor = Visitor {
         authentication: Some(&authentication),
         account: Some(&account),
@@ -94,22 +77,10 @@ fn decisions(c: &mut Criterion) {
         code_challenge_method: Some("S256".into()),
         ..AuthorizationRequest::default()
     };
-    let begun = authorize::begin(
-        &request,
-        Some(&registered.client),
-        visitor,
-        ctx,
-        &mut entropy,
-    );
-    let Some(Record::Grant(grant)) = begun.write else {
-        panic!("a grant")
-    };
-    let Ok(Outcome::Redirect(response)) = begun.outcome else {
-        panic!("a redirect")
-    };
-    let Answer::Code(code_text) = response.answer else {
-        panic!("a code")
-    };
+    let begun = authorize::begin(&request, Some(&registered.client), visitor, ctx, &mut entropy);
+    let Some(Record::Grant(grant)) = begun.write else { panic!("a grant") };
+    let Ok(Outcome::Redirect(response)) = begun.outcome else { panic!("a redirect") };
+    let Answer::Code(code_text) = response.answer else { panic!("a code") };
     let redemption = RedeemRequest {
         code: Handle::parse(HandleKind::Code, code_text.expose()).expect("a code"),
         redirect_uri: Some(CALLBACK.into()),
@@ -117,17 +88,9 @@ fn decisions(c: &mut Criterion) {
     };
     let client =
         authenticate(&presented(&registered), Some(&registered.client), now).expect("client");
-    let redeemed = code::redeem(
-        &redemption,
-        client,
-        Some(&grant),
-        Some(&account),
-        ctx,
-        &mut entropy,
-    );
-    let Some(Record::Grant(active)) = redeemed.write else {
-        panic!("a grant")
-    };
+    let redeemed =
+        code::redeem(&redemption, client, Some(&grant), Some(&account), ctx, &mut entropy);
+    let Some(Record::Grant(active)) = redeemed.write else { panic!("a grant") };
     let tokens = redeemed.outcome.expect("tokens");
     let renewal = RefreshRequest {
         refresh_token: refresh::parse(tokens.refresh_token.expect("refresh").expose())
@@ -181,9 +144,7 @@ fn decisions(c: &mut Criterion) {
     group.bench_function("client credentials", |b| {
         let presented = presented(&service);
         let client = authenticate(&presented, Some(&service.client), now).expect("client");
-        let request = ClientCredentialsRequest {
-            scope: Some("read".into()),
-        };
+        let request = ClientCredentialsRequest { scope: Some("read".into()) };
         b.iter(|| {
             let mut entropy = Entropy::from_seed([2; 32]);
             client_credentials::issue(black_box(&request), client, ctx, &mut entropy)
@@ -215,9 +176,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let server = AuthorizationServer::builder("https://as.example".parse().expect("issuer"))
             .storage(MemoryStorage::new())
             .authenticator(Nobody)
@@ -231,27 +190,16 @@ impl World {
             grant_types: grantor::model::GrantType::ALL.to_vec(),
             ..Registration::confidential("x", CALLBACK, scope)
         };
-        let registered = runtime
-            .block_on(server.register_client(&registration))
-            .expect("registered");
+        let registered =
+            runtime.block_on(server.register_client(&registration)).expect("registered");
         let secret = registered.client_secret.expect("secret");
         let pair = format!("{}:{}", registered.client.id, secret.expose());
-        let basic = format!(
-            "Basic {}",
-            base64::engine::general_purpose::STANDARD.encode(pair)
-        );
-        Self {
-            runtime,
-            server,
-            client_id: registered.client.id.to_string(),
-            basic,
-        }
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        Self { runtime, server, client_id: registered.client.id.to_string(), basic }
     }
 
     fn post(&self, path: &str, form: &[(&str, &str)]) -> Request<Bytes> {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -294,17 +242,10 @@ impl World {
             .body(Bytes::new())
             .expect("a request");
         let response = self.runtime.block_on(self.server.handle(request));
-        let location = response.headers()["location"]
-            .to_str()
-            .expect("ASCII")
-            .to_owned();
+        let location = response.headers()["location"].to_str().expect("ASCII").to_owned();
         let (_, query) = location.split_once('?').expect("a query");
         let mut pairs = form_urlencoded::parse(query.as_bytes());
-        let code = pairs
-            .find(|(name, _)| name == "code")
-            .expect("a code")
-            .1
-            .into_owned();
+        let code = pairs.find(|(name, _)| name == "code").expect("a code").1.into_owned();
         self.post(
             "/token",
             &[
@@ -322,12 +263,7 @@ fn server_in_process(c: &mut Criterion) {
     let mut group = c.benchmark_group("handle, memory");
     group.bench_function("client credentials", |b| {
         b.iter_batched(
-            || {
-                world.post(
-                    "/token",
-                    &[("grant_type", "client_credentials"), ("scope", "read")],
-                )
-            },
+            || world.post("/token", &[("grant_type", "client_credentials"), ("scope", "read")]),
             |request| world.answer(request),
             BatchSize::SmallInput,
         );
@@ -343,10 +279,7 @@ fn server_in_process(c: &mut Criterion) {
         b.iter_batched(
             || {
                 let token = world.member(world.redemption(), "refresh_token");
-                world.post(
-                    "/token",
-                    &[("grant_type", "refresh_token"), ("refresh_token", &token)],
-                )
+                world.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", &token)])
             },
             |request| world.answer(request),
             BatchSize::SmallInput,
@@ -362,12 +295,7 @@ fn server_in_process(c: &mut Criterion) {
     });
     let scope = "read".parse().expect("scope");
     group.bench_function("check bearer", |b| {
-        b.iter(|| {
-            world
-                .runtime
-                .block_on(world.server.check_bearer(&token, &scope))
-                .is_ok()
-        });
+        b.iter(|| world.runtime.block_on(world.server.check_bearer(&token, &scope)).is_ok());
     });
     group.finish();
 }

@@ -62,8 +62,6 @@ pub struct AuthenticatorError {
 impl AuthenticatorError {
     /// The user database did not answer, for this reason. It goes to the operator's log.
     pub fn unavailable(reason: impl fmt::Display) -> Self {
-        Self {
-            reason: reason.to_string(),
-        }
+        Self { reason: reason.to_string() }
     }
 }

@@ -48,20 +48,17 @@ impl AuthorizationServer {
         let refused = |refusal: &Refusal| challenge(self, refusal, scope);
         let token = wire::presented_token(headers, uri, self.policy().token_in_query);
         let token = token.map_err(|refusal| refused(&refusal))?;
-        self.check_bearer(token.expose(), scope)
-            .await
-            .map_err(|error| match error {
-                Error::Refused(refusal) => refused(&refusal),
-                Error::Unavailable(_) => refused(&Refusal::TemporarilyUnavailable),
-            })
+        self.check_bearer(token.expose(), scope).await.map_err(|error| match error {
+            Error::Refused(refusal) => refused(&refusal),
+            Error::Unavailable(_) => refused(&Refusal::TemporarilyUnavailable),
+        })
     }
 
     async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {
         match call {
             Call::Token { client, request } => {
                 let tokens = self.token(&client, &request).await;
-                self.json(tokens, replies, |tokens| replies.tokens(&tokens))
-                    .await
+                self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
             }
             Call::Revoke { client, token } => {
                 let done = self.revoke_token(&client, token.expose()).await;
@@ -69,8 +66,7 @@ impl AuthorizationServer {
             }
             Call::Introspect { client, token } => {
                 let found = self.introspect_token(&client, token.expose()).await;
-                self.json(found, replies, |found| replies.introspection(&found))
-                    .await
+                self.json(found, replies, |found| replies.introspection(&found)).await
             }
             Call::Metadata => replies.metadata(),
             Call::Stylesheet => replies.stylesheet(),
@@ -88,18 +84,12 @@ impl AuthorizationServer {
                 }
             }
             Call::Interaction { handle, browser } => {
-                self.page(self.resume(&handle, &browser).await, replies)
-                    .await
+                self.page(self.resume(&handle, &browser).await, replies).await
             }
             Call::Consent { request, browser } => {
-                self.page(self.consent(&request, &browser).await, replies)
-                    .await
+                self.page(self.consent(&request, &browser).await, replies).await
             }
-            Call::Login {
-                handle,
-                credentials,
-                browser,
-            } => {
+            Call::Login { handle, credentials, browser } => {
                 // Whether this browser may sign in here at all is settled before the password is
                 // looked at (ATTACKS G03).
                 let (interaction, again) = match self.resume(&handle, &browser).await {
@@ -121,20 +111,19 @@ impl AuthorizationServer {
             Call::Connections { browser, withdrawn } => {
                 self.connections_page(&browser, withdrawn, replies).await
             }
-            Call::ConnectionsLogin {
-                credentials,
-                browser,
-            } => match (self.sign_in(&credentials, &browser).await, &browser.secret) {
-                (Ok(session), _) => replies.signed_in(&session, &Then::Connections),
-                (Err(Error::Refused(refusal)), Some(secret)) => {
-                    let (name, session) = (&credentials.username, browser.session.as_ref());
-                    replies.connections_sign_in(secret, name, Some(&refusal), session)
+            Call::ConnectionsLogin { credentials, browser } => {
+                match (self.sign_in(&credentials, &browser).await, &browser.secret) {
+                    (Ok(session), _) => replies.signed_in(&session, &Then::Connections),
+                    (Err(Error::Refused(refusal)), Some(secret)) => {
+                        let (name, session) = (&credentials.username, browser.session.as_ref());
+                        replies.connections_sign_in(secret, name, Some(&refusal), session)
+                    }
+                    (Err(Error::Refused(refusal)), None) => replies.page_error(&refusal),
+                    (Err(Error::Unavailable(cause)), _) => {
+                        self.unavailable(&cause, Surface::Page, replies).await
+                    }
                 }
-                (Err(Error::Refused(refusal)), None) => replies.page_error(&refusal),
-                (Err(Error::Unavailable(cause)), _) => {
-                    self.unavailable(&cause, Surface::Page, replies).await
-                }
-            },
+            }
             Call::Withdraw { client_id, browser } => {
                 let account = match self.signed_in(&browser).await {
                     Ok(Some(account)) => account,
@@ -246,10 +235,7 @@ impl AuthorizationServer {
         surface: Surface,
         replies: Replies<'_>,
     ) -> Response<Bytes> {
-        self.emit(Event::Unavailable {
-            reason: cause.to_string(),
-        })
-        .await;
+        self.emit(Event::Unavailable { reason: cause.to_string() }).await;
         replies.unavailable(surface)
     }
 }

@@ -2,11 +2,7 @@
 //!
 //! `cargo run -p grantor-sled --release --example throughput -- [directory]`
 
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "an example that measures"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "an example that measures")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,9 +33,7 @@ fn commit(key: &Key, expect: Option<CommitId>, task: u64, n: u64) -> Commit {
 }
 
 fn main() {
-    let directory = std::env::args()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, Into::into);
+    let directory = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -93,9 +93,9 @@ impl From<Fault> for StorageError {
             // The display of sled's errors holds offsets and messages, never keys or values.
             Fault::Sled(error @ sled::Error::Io(_)) => Self::unavailable(error),
             Fault::Sled(error) => Self::damaged(error),
-            Fault::Mismatch(tree) => Self::damaged(format_args!(
-                "an item of tree {tree} does not match its checksum"
-            )),
+            Fault::Mismatch(tree) => {
+                Self::damaged(format_args!("an item of tree {tree} does not match its checksum"))
+            }
         }
     }
 }
@@ -154,17 +154,11 @@ impl Engine {
     /// Puts a commit into the log.
     pub(crate) fn apply(&self, commit: &Commit) -> Result<Applied, Fault> {
         let mark = self.mark.read().unwrap_or_else(PoisonError::into_inner);
-        let _entry_writer = (!commit.record.indexes.is_empty()).then(|| {
-            self.entry_writers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        });
+        let _entry_writer = (!commit.record.indexes.is_empty())
+            .then(|| self.entry_writers.lock().unwrap_or_else(PoisonError::into_inner));
         let key = commit.key.to_bytes();
         let current = self.records.get(&key)?;
-        let replaced = current
-            .as_ref()
-            .map(|bytes| decode_record(&key, bytes))
-            .transpose()?;
+        let replaced = current.as_ref().map(|bytes| decode_record(&key, bytes)).transpose()?;
         let last = replaced.as_ref().map(|record| record.commit);
         if last == Some(commit.id) {
             // Its first attempt may still be waiting for the barrier, so this one waits as well.
@@ -185,10 +179,7 @@ impl Engine {
             value: &commit.record.value,
         }
         .encode(&key);
-        match self
-            .records
-            .compare_and_swap(&key, current.as_ref(), Some(bytes))?
-        {
+        match self.records.compare_and_swap(&key, current.as_ref(), Some(bytes))? {
             Ok(()) => {
                 self.enter(old, stamp);
                 Ok(Applied::Yes)
@@ -199,11 +190,7 @@ impl Engine {
                     .map(|bytes| decode_record(&key, &bytes).map(|record| record.commit))
                     .transpose()?;
                 // It may be the same attempt, sent twice at once.
-                Ok(if winner == Some(commit.id) {
-                    Applied::Yes
-                } else {
-                    Applied::Conflict
-                })
+                Ok(if winner == Some(commit.id) { Applied::Yes } else { Applied::Conflict })
             }
         }
     }
@@ -218,18 +205,13 @@ impl Engine {
         purge_at: Timestamp,
     ) -> Result<(), Fault> {
         let key = entry_key(index.as_str(), record);
-        let old = self
-            .entries
-            .get(&key)?
-            .map(|bytes| decode_entry(&key, &bytes))
-            .transpose()?;
+        let old = self.entries.get(&key)?.map(|bytes| decode_entry(&key, &bytes)).transpose()?;
         if old.as_ref().is_some_and(|old| old.purge_at >= purge_at) {
             return Ok(());
         }
         let old = old.map(|old| old.stamp);
         let stamp = self.stamp(mark, old);
-        self.entries
-            .insert(&key, Entry { purge_at, stamp }.encode(&key))?;
+        self.entries.insert(&key, Entry { purge_at, stamp }.encode(&key))?;
         self.enter(old, stamp);
         Ok(())
     }
@@ -263,8 +245,7 @@ impl Engine {
     pub(crate) fn make_durable(&self) -> Result<u64, Failure> {
         let number = {
             let mut mark = self.mark.write().unwrap_or_else(PoisonError::into_inner);
-            self.next_mark(&mut mark, Vec::new())
-                .map_err(Failure::Sled)?
+            self.next_mark(&mut mark, Vec::new()).map_err(Failure::Sled)?
         };
         self.db.0.flush().map_err(Failure::Sled)?;
         self.barrier.sync().map_err(Failure::Sync)?;
@@ -303,9 +284,7 @@ impl Engine {
                 Listing::Kind(_) => Some(&found[..]),
                 Listing::Index(_) => entry_target(&found),
             };
-            let key = key
-                .and_then(Key::from_bytes)
-                .ok_or(Fault::Mismatch("records or entries"))?;
+            let key = key.and_then(Key::from_bytes).ok_or(Fault::Mismatch("records or entries"))?;
             keys.push(key);
             last = Some(found);
         }
@@ -361,9 +340,7 @@ impl Engine {
     ) -> Result<Option<IVec>, Fault> {
         let mut candidates = Vec::new();
         let mut last = None;
-        for item in self
-            .table(table)
-            .range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded))
+        for item in self.table(table).range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded))
         {
             let (key, bytes) = item?;
             if *left == 0 {
@@ -403,25 +380,19 @@ impl Engine {
                 continue;
             }
             if let Some(stamp) = due(&key, &examined)? {
-                removals.push(Removal {
-                    table,
-                    weight: stamp.weight(),
-                    key: key.to_vec(),
-                });
+                removals.push(Removal { table, weight: stamp.weight(), key: key.to_vec() });
                 doomed.push((key, examined, stamp));
             }
         }
         self.next_mark(&mut mark, removals)?;
-        let removed = doomed
-            .into_iter()
-            .try_fold(0, |removed, (key, examined, stamp)| {
-                let gone = tree.compare_and_swap(&key, Some(&examined), None::<IVec>)?;
-                if gone.is_err() {
-                    return Ok(removed);
-                }
-                self.sum.fetch_sub(stamp.weight(), Ordering::Relaxed);
-                Ok::<usize, Fault>(removed + 1)
-            });
+        let removed = doomed.into_iter().try_fold(0, |removed, (key, examined, stamp)| {
+            let gone = tree.compare_and_swap(&key, Some(&examined), None::<IVec>)?;
+            if gone.is_err() {
+                return Ok(removed);
+            }
+            self.sum.fetch_sub(stamp.weight(), Ordering::Relaxed);
+            Ok::<usize, Fault>(removed + 1)
+        });
         // Also after a failure: a commit must not follow an announcement.
         self.next_mark(&mut mark, Vec::new())?;
         removed

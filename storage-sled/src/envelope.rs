@@ -36,11 +36,7 @@ impl Stamp {
 
     /// What the item weighed at the mark that was made at `mark`.
     pub(crate) fn weight_at(self, mark: u64) -> u64 {
-        if self.seq <= mark {
-            self.weight()
-        } else {
-            self.base
-        }
+        if self.seq <= mark { self.weight() } else { self.base }
     }
 
     fn put(self, out: &mut Vec<u8>) {
@@ -70,15 +66,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn timestamp(&mut self) -> Option<Timestamp> {
-        self.array()
-            .map(|bytes| Timestamp::from_millis(i64::from_be_bytes(bytes)))
+        self.array().map(|bytes| Timestamp::from_millis(i64::from_be_bytes(bytes)))
     }
 
     fn stamp(&mut self) -> Option<Stamp> {
-        Some(Stamp {
-            seq: self.u64()?,
-            base: self.u64()?,
-        })
+        Some(Stamp { seq: self.u64()?, base: self.u64()? })
     }
 }
 
@@ -124,20 +116,11 @@ impl<'a> Record<'a> {
         let stamp = reader.stamp()?;
         let sum: [u8; 4] = reader.array()?;
         let value = reader.0;
-        (sum == checksum(&[key, signed, value])).then_some(Self {
-            commit,
-            purge_at,
-            stamp,
-            value,
-        })
+        (sum == checksum(&[key, signed, value])).then_some(Self { commit, purge_at, stamp, value })
     }
 
     pub(crate) fn to_stored(&self) -> Stored {
-        Stored {
-            commit: self.commit,
-            value: self.value.to_vec(),
-            purge_at: self.purge_at,
-        }
+        Stored { commit: self.commit, value: self.value.to_vec(), purge_at: self.purge_at }
     }
 }
 
@@ -226,10 +209,7 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_of_an_entry_is_noticed() {
-        let entry = Entry {
-            purge_at: Timestamp::from_millis(5),
-            stamp: STAMP,
-        };
+        let entry = Entry { purge_at: Timestamp::from_millis(5), stamp: STAMP };
         let key = entry_key("user:1", b"\x02grant");
         assert_eq!(entry_target(&key), Some(&b"\x02grant"[..]));
         let bytes = entry.encode(&key);

@@ -174,20 +174,18 @@ impl Shared {
 /// Starts the keeper.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    thread::Builder::new()
-        .name("grantor-sled-keeper".into())
-        .spawn(move || {
-            // sled panics where it finds itself inconsistent. Those who wait learn it, and nobody
-            // waits again.
-            if catch_unwind(AssertUnwindSafe(|| keep(&shared))).is_err() {
-                shared.fail("sled panicked while it wrote its log".into());
-                answer(
-                    std::mem::take(&mut shared.queue().waiting),
-                    Err("sled panicked while it wrote its log".into()),
-                );
-                refuse_until_stop(&shared);
-            }
-        })
+    thread::Builder::new().name("grantor-sled-keeper".into()).spawn(move || {
+        // sled panics where it finds itself inconsistent. Those who wait learn it, and nobody
+        // waits again.
+        if catch_unwind(AssertUnwindSafe(|| keep(&shared))).is_err() {
+            shared.fail("sled panicked while it wrote its log".into());
+            answer(
+                std::mem::take(&mut shared.queue().waiting),
+                Err("sled panicked while it wrote its log".into()),
+            );
+            refuse_until_stop(&shared);
+        }
+    })
 }
 
 fn keep(shared: &Shared) {
@@ -196,10 +194,7 @@ fn keep(shared: &Shared) {
         let stopping = {
             let mut queue = shared.queue();
             while queue.waiting.is_empty() && !queue.trouble && !queue.stop {
-                queue = shared
-                    .wake
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             // Whoever is alone is served at once. In a crowd a barrier that starts a little later
             // serves more of those whom the last one sent away and who are about to come again.
@@ -261,12 +256,7 @@ fn refuse_until_stop(shared: &Shared) {
             return;
         }
         queue.waiting.clear();
-        drop(
-            shared
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -307,10 +297,7 @@ fn fatal(what: &str, error: &dyn std::fmt::Display) -> Trouble {
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Waits for room, then opens sled again. What was applied and never durable is gone with the closed
@@ -324,10 +311,7 @@ fn reopen(shared: &Shared) {
                 .wait_timeout_while(queue, ROOM_INTERVAL, |queue| !queue.stop)
                 .unwrap_or_else(PoisonError::into_inner);
             queue.trouble = false;
-            answer(
-                std::mem::take(&mut queue.waiting),
-                Err("the disk is full".to_owned()),
-            );
+            answer(std::mem::take(&mut queue.waiting), Err("the disk is full".to_owned()));
             if queue.stop {
                 return;
             }

@@ -143,10 +143,7 @@ impl SledConfig {
             path: path.as_ref().to_owned(),
             source,
         })?;
-        Ok(SledStorage {
-            shared,
-            keeper: Some(keeper),
-        })
+        Ok(SledStorage { shared, keeper: Some(keeper) })
     }
 }
 
@@ -193,11 +190,7 @@ impl Drop for SledStorage {
 #[async_trait]
 impl Storage for SledStorage {
     fn promises(&self) -> Promises {
-        Promises {
-            durability: Durability::Power,
-            linearizable: true,
-            evicts: false,
-        }
+        Promises { durability: Durability::Power, linearizable: true, evicts: false }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
@@ -226,8 +219,7 @@ impl Storage for SledStorage {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, StorageError> {
-        self.shared
-            .with(|engine| engine.list(listing, after, limit))
+        self.shared.with(|engine| engine.list(listing, after, limit))
     }
 
     async fn sweep(
@@ -363,8 +355,7 @@ mod tests {
     }
 
     fn first(tree: &sled::Tree) -> sled::Result<(sled::IVec, sled::IVec)> {
-        tree.first()
-            .map(|found| found.expect("the tree is not empty"))
+        tree.first().map(|found| found.expect("the tree is not empty"))
     }
 
     #[test]
@@ -433,10 +424,7 @@ mod tests {
             db.open_tree("records")?.insert(key, bytes).map(drop)
         });
         let opened = SledStorage::open(directory.path());
-        assert!(
-            matches!(opened, Err(OpenError::Damaged { .. })),
-            "{opened:?}"
-        );
+        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
     }
 
     #[test]
@@ -483,10 +471,7 @@ mod tests {
             writer.join().expect("no writer panics");
         }
         let mut blobs = std::fs::read_dir(directory.path().join("blobs")).expect("sled makes it");
-        assert!(
-            blobs.next().is_none(),
-            "sled does not sync the files in there"
-        );
+        assert!(blobs.next().is_none(), "sled does not sync the files in there");
     }
 
     #[test]

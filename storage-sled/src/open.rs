@@ -78,11 +78,7 @@ pub enum OpenError {
 /// Adds to an error of the operating system what was tried.
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| OpenError::Io { action, path, source }
 }
 
 /// The locked data directory: held across a reopening, so that no other process can slip in.
@@ -100,17 +96,12 @@ impl Directory {
         loop {
             let locked = StateFile::lock(&file).map_err(io_error("lock", &file))?;
             if let Some(state) = locked {
-                let directory = Self {
-                    path: path.to_owned(),
-                    state,
-                };
+                let directory = Self { path: path.to_owned(), state };
                 directory.fill(&file)?;
                 return Ok(directory);
             }
             if Instant::now() >= deadline {
-                return Err(OpenError::InUse {
-                    path: path.to_owned(),
-                });
+                return Err(OpenError::InUse { path: path.to_owned() });
             }
             thread::sleep(LOCK_RETRY);
         }
@@ -118,22 +109,15 @@ impl Directory {
 
     /// Fills the state file of a fresh store, durably, before sled makes a file.
     fn fill(&self, file: &Path) -> Result<(), OpenError> {
-        if !self
-            .state
-            .is_unfilled()
-            .map_err(io_error("look at", file))?
-        {
+        if !self.state.is_unfilled().map_err(io_error("look at", file))? {
             return Ok(());
         }
         if exists(&self.path.join("db"))? {
-            return Err(self.damaged(format!(
-                "the file {} is missing or cut short",
-                state_file::NAME
-            )));
+            return Err(
+                self.damaged(format!("the file {} is missing or cut short", state_file::NAME))
+            );
         }
-        self.note(0)
-            .and_then(|()| self.state.sync())
-            .map_err(io_error("write", file))?;
+        self.note(0).and_then(|()| self.state.sync()).map_err(io_error("write", file))?;
         sync_directory(&self.path)
     }
 
@@ -148,23 +132,22 @@ impl Directory {
 
     /// Opens sled and reads everything once.
     pub(crate) fn open(&self, config: &SledConfig) -> Result<Engine, OpenError> {
-        let noted = match self
-            .state
-            .read()
-            .map_err(io_error("read", &self.path.join(state_file::NAME)))?
-        {
-            State::Mark(mark) => mark,
-            State::Newer(found) => {
-                return Err(OpenError::Newer {
-                    path: self.path.clone(),
-                    found,
-                    supported: state_file::FORMAT,
-                });
-            }
-            State::Unreadable => {
-                return Err(self.damaged(format!("the file {} is unreadable", state_file::NAME)));
-            }
-        };
+        let noted =
+            match self.state.read().map_err(io_error("read", &self.path.join(state_file::NAME)))? {
+                State::Mark(mark) => mark,
+                State::Newer(found) => {
+                    return Err(OpenError::Newer {
+                        path: self.path.clone(),
+                        found,
+                        supported: state_file::FORMAT,
+                    });
+                }
+                State::Unreadable => {
+                    return Err(
+                        self.damaged(format!("the file {} is unreadable", state_file::NAME))
+                    );
+                }
+            };
         // sled asserts what it reads: a damaged file may make it panic, in its iterators too.
         let opened = thread::scope(|scope| {
             thread::Builder::new()
@@ -187,10 +170,7 @@ impl Directory {
 
     fn open_and_scan(&self, config: &SledConfig, noted: u64) -> Result<Engine, OpenError> {
         let db = self.open_sled(config)?;
-        let tree = |name| {
-            db.open_tree(name)
-                .map_err(|error| self.sled_error(name, error))
-        };
+        let tree = |name| db.open_tree(name).map_err(|error| self.sled_error(name, error));
         let (records, entries, meta) = (tree("records")?, tree("entries")?, tree("meta")?);
         let mark = Mark::read(&meta)
             .map_err(|error| self.sled_error("meta", error))?
@@ -217,10 +197,7 @@ impl Directory {
                 Table::Records => ("records", &records),
                 Table::Entries => ("entries", &entries),
             };
-            if !tree
-                .contains_key(&removal.key)
-                .map_err(|error| self.sled_error(name, error))?
-            {
+            if !tree.contains_key(&removal.key).map_err(|error| self.sled_error(name, error))? {
                 audit.add_removed(removal);
             }
         }
@@ -248,9 +225,7 @@ impl Directory {
         );
         // What was recovered may have been in sled's log without ever having been durable. From
         // here on it is served, so it must be.
-        let durable = engine
-            .make_durable()
-            .map_err(|failure| self.barrier_error(failure))?;
+        let durable = engine.make_durable().map_err(|failure| self.barrier_error(failure))?;
         self.sync_files()?;
         self.note(durable)
             .and_then(|()| self.state.sync())
@@ -273,9 +248,7 @@ impl Directory {
                     if error.to_string().contains("could not acquire lock") =>
                 {
                     if Instant::now() >= deadline {
-                        return Err(OpenError::InUse {
-                            path: self.path.clone(),
-                        });
+                        return Err(OpenError::InUse { path: self.path.clone() });
                     }
                     thread::sleep(LOCK_RETRY);
                 }
@@ -293,9 +266,7 @@ impl Directory {
         for item in tree {
             let (key, bytes) = item.map_err(|error| self.sled_error(name, error))?;
             check(&key, &bytes).ok_or_else(|| {
-                self.damaged(format!(
-                    "an item of tree {name} does not match its checksum"
-                ))
+                self.damaged(format!("an item of tree {name} does not match its checksum"))
             })?;
         }
         Ok(())
@@ -321,10 +292,7 @@ impl Directory {
     }
 
     fn damaged(&self, what: impl Into<String>) -> OpenError {
-        OpenError::Damaged {
-            path: self.path.clone(),
-            what: what.into(),
-        }
+        OpenError::Damaged { path: self.path.clone(), what: what.into() }
     }
 
     fn sled_error(&self, tree: &str, error: sled::Error) -> OpenError {
@@ -353,9 +321,7 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), OpenError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io_error("sync", path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(io_error("sync", path))
 }
 
 /// Creates what is missing of the path, each new name durable in its parent.
@@ -373,9 +339,7 @@ fn create_directory(path: &Path) -> Result<(), OpenError> {
         sync_directory(parent)?;
     }
     let mode = |mode| Permissions::from_mode(mode);
-    let found = fs::metadata(path)
-        .map_err(io_error("look at", path))?
-        .permissions();
+    let found = fs::metadata(path).map_err(io_error("look at", path))?.permissions();
     if found.mode() & 0o777 != 0o700 {
         fs::set_permissions(path, mode(0o700)).map_err(io_error("set the permissions of", path))?;
     }
@@ -387,11 +351,7 @@ fn create_parents(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        let parent = if parent == Path::new("") {
-            Path::new(".")
-        } else {
-            parent
-        };
+        let parent = if parent == Path::new("") { Path::new(".") } else { parent };
         create_parents(parent)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -107,11 +107,7 @@ fn damage(data: &Path, random: &mut Random) -> String {
         data.join("db")
     };
     let name = path.file_name().expect("a file").display().to_string();
-    let file = fs::File::options()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .expect("the copy is there");
+    let file = fs::File::options().read(true).write(true).open(&path).expect("the copy is there");
     let len = file.metadata().expect("the copy is there").len();
     let at = random.below(len);
     let end = (at + 1 + random.below(5_000)).min(len);
@@ -121,8 +117,7 @@ fn damage(data: &Path, random: &mut Random) -> String {
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).expect("within the file");
             let bit = random.below(8);
-            file.write_all_at(&[byte[0] ^ (1 << bit)], at)
-                .expect("within the file");
+            file.write_all_at(&[byte[0] ^ (1 << bit)], at).expect("within the file");
             format!("bit {bit} of byte {at} of {name} ({len})")
         }
         4 => {

@@ -31,10 +31,7 @@ struct Tmpfs(PathBuf);
 impl Tmpfs {
     fn new(point: &Path) -> Result<Self, String> {
         fs::create_dir_all(point).map_err(|error| error.to_string())?;
-        run(
-            "mount",
-            &["-t", "tmpfs", "-o", "size=40m", "tmpfs", text(point)],
-        )?;
+        run("mount", &["-t", "tmpfs", "-o", "size=40m", "tmpfs", text(point)])?;
         Ok(Self(point.to_owned()))
     }
 }
@@ -102,10 +99,7 @@ fn episode(config: SledConfig, reads_go_on: bool, name: &str) -> Result<(), Stri
         if reads_go_on {
             all_there(&store, count).await;
         }
-        assert!(
-            store.commit(creation(count)).await.is_err(),
-            "there is no room yet"
-        );
+        assert!(store.commit(creation(count)).await.is_err(), "there is no room yet");
 
         fs::remove_file(&ballast).expect("it is there");
         let freed = Instant::now();
@@ -134,16 +128,8 @@ fn episode(config: SledConfig, reads_go_on: bool, name: &str) -> Result<(), Stri
 fn main() -> ExitCode {
     let mib = |n: u64| n * MIB as u64;
     for (config, reads_go_on, name) in [
-        (
-            SledConfig::new().min_free(mib(6)),
-            true,
-            "the store notices in time",
-        ),
-        (
-            SledConfig::new().min_free(0),
-            false,
-            "sled runs into the end of the disk",
-        ),
+        (SledConfig::new().min_free(mib(6)), true, "the store notices in time"),
+        (SledConfig::new().min_free(0), false, "sled runs into the end of the disk"),
     ] {
         if let Err(why) = episode(config, reads_go_on, name) {
             return not_possible_here("THE FULL DISK", &why);

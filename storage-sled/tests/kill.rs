@@ -53,9 +53,5 @@ fn main() -> ExitCode {
          {slowest:?}"
     );
     assert!(acknowledged > 0, "the writers never got to write");
-    if lost == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -41,19 +41,15 @@ impl Mounted {
             let _ = run("losetup", &["--detach", &device]);
             return Err(error);
         }
-        Ok(Self {
-            device,
-            point: point.to_owned(),
-        })
+        Ok(Self { device, point: point.to_owned() })
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        for (program, arguments) in [
-            ("umount", [text(&self.point)].as_slice()),
-            ("losetup", &["--detach", &self.device]),
-        ] {
+        for (program, arguments) in
+            [("umount", [text(&self.point)].as_slice()), ("losetup", &["--detach", &self.device])]
+        {
             if let Err(error) = run(program, arguments) {
                 println!("{error}");
             }
@@ -63,8 +59,7 @@ impl Drop for Mounted {
 
 fn fresh_image(path: &Path) -> Result<(), String> {
     let file = std::fs::File::create(path).map_err(|error| error.to_string())?;
-    file.set_len(IMAGE_SIZE)
-        .map_err(|error| error.to_string())?;
+    file.set_len(IMAGE_SIZE).map_err(|error| error.to_string())?;
     run("mkfs.ext4", &["-q", "-F", text(path)]).map(drop)
 }
 
@@ -113,10 +108,7 @@ fn main() -> ExitCode {
                 lost += problems.len();
             }
             Err(error) => {
-                println!(
-                    "round {round}: {error}: {:?}",
-                    std::error::Error::source(&error)
-                );
+                println!("round {round}: {error}: {:?}", std::error::Error::source(&error));
                 unopened += 1;
                 fresh_image_after(&image, _disk);
                 ledger = Ledger::default();
@@ -128,11 +120,7 @@ fn main() -> ExitCode {
          opened"
     );
     assert!(acknowledged > 0, "the writers never got to write");
-    if lost == 0 && unopened == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if lost == 0 && unopened == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn fresh_image_after(image: &Path, disk: Mounted) {

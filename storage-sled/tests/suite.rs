@@ -26,10 +26,7 @@ impl Backend for Sled {
 
     async fn create() -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        Self {
-            store: open(directory.path()),
-            directory,
-        }
+        Self { store: open(directory.path()), directory }
     }
 
     fn store(&self) -> Arc<SledStorage> {
@@ -39,10 +36,7 @@ impl Backend for Sled {
     async fn reopen(self) -> Self {
         let Self { store, directory } = self;
         Arc::into_inner(store).expect("the suite holds no reference to the store");
-        Self {
-            store: open(directory.path()),
-            directory,
-        }
+        Self { store: open(directory.path()), directory }
     }
 }
 

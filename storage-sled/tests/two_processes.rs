@@ -21,9 +21,8 @@ const OPENED: i32 = 0;
 const IN_USE: i32 = 10;
 
 fn open_in_another_process(directory: &Path) -> Option<i32> {
-    let mut child = campaign::command("open", directory)
-        .spawn()
-        .expect("this program starts again");
+    let mut child =
+        campaign::command("open", directory).spawn().expect("this program starts again");
     campaign::wait(&mut child, Duration::from_secs(30)).and_then(|status| status.code())
 }
 

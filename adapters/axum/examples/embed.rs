@@ -37,17 +37,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     let calendar = Router::new()
-        .route(
-            "/events",
-            get(|Token(token): Token| async move { format!("{:?}", token.subject) }),
-        )
-        .layer(grantor_axum::require_scope(
-            &server,
-            "calendar.read".parse()?,
-        ));
-    let app = Router::new()
-        .merge(calendar)
-        .merge(grantor_axum::router(server));
+        .route("/events", get(|Token(token): Token| async move { format!("{:?}", token.subject) }))
+        .layer(grantor_axum::require_scope(&server, "calendar.read".parse()?));
+    let app = Router::new().merge(calendar).merge(grantor_axum::router(server));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8400").await?;
     let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();

@@ -35,10 +35,7 @@ where
 }
 
 async fn tell_peer(mut request: Request, next: Next) -> Response {
-    if let Some(ConnectInfo(peer)) = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .copied()
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
     {
         request.extensions_mut().insert(peer);
     }

@@ -169,12 +169,7 @@ pub struct ClientAdd {
     #[arg(long)]
     pub id: Option<String>,
     /// How it may present its secret [default: both]
-    #[arg(
-        long = "auth-method",
-        value_name = "METHOD",
-        value_delimiter = ',',
-        value_enum
-    )]
+    #[arg(long = "auth-method", value_name = "METHOD", value_delimiter = ',', value_enum)]
     pub auth_methods: Vec<AuthMethodArg>,
     /// Its home page
     #[arg(long, value_name = "URL")]

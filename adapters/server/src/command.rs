@@ -89,25 +89,13 @@ pub(crate) async fn grant(command: GrantCommand) -> Result<(), Error> {
     use AdminRequest as R;
 
     let (request, admin) = match command {
-        GrantCommand::List(list) => (
-            R::GrantList {
-                username: list.user,
-            },
-            list.admin,
-        ),
+        GrantCommand::List(list) => (R::GrantList { username: list.user }, list.admin),
         GrantCommand::Revoke(revoke) => {
             let request = match revoke.which {
-                GrantSelector {
-                    user: Some(username),
-                    ..
-                } => R::GrantRevokeUser { username },
-                GrantSelector {
-                    client: Some(id), ..
-                } => R::GrantRevokeClient { id },
+                GrantSelector { user: Some(username), .. } => R::GrantRevokeUser { username },
+                GrantSelector { client: Some(id), .. } => R::GrantRevokeClient { id },
                 // clap wants exactly one of the three.
-                GrantSelector { id, .. } => R::GrantRevoke {
-                    id: id.unwrap_or_default(),
-                },
+                GrantSelector { id, .. } => R::GrantRevoke { id: id.unwrap_or_default() },
             };
             (request, revoke.admin)
         }

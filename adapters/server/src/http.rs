@@ -117,10 +117,7 @@ where
     }
     // New clients are refused, rather than left waiting for a server that will not come back.
     drop(listener);
-    if tokio::time::timeout(limits.grace, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut off: they took longer than the grace");
     }
     connections.shutdown().await;
@@ -171,11 +168,7 @@ pub struct RequestBody {
 
 impl RequestBody {
     const fn new(incoming: Incoming, timeout: Duration) -> Self {
-        Self {
-            incoming,
-            timeout,
-            deadline: None,
-        }
+        Self { incoming, timeout, deadline: None }
     }
 }
 
@@ -202,9 +195,7 @@ impl Body for RequestBody {
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }
         let timeout = self.timeout;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyError::TooSlow)))
     }

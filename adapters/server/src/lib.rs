@@ -53,9 +53,7 @@ pub enum Error {
 
 /// Runs a command to its end. What went wrong is said on standard error.
 pub fn run(cli: Cli) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(execute(cli.command)),
         Err(error) => Err(Error::Runtime(error)),

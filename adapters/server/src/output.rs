@@ -21,10 +21,7 @@ pub fn to_stdout(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) 
 /// Writes a reply as JSON: the objects of the views, or an array of them.
 pub fn json(out: &mut impl Write, reply: &AdminReply) -> io::Result<()> {
     let value = match reply {
-        AdminReply::Client {
-            client,
-            client_secret,
-        } => {
+        AdminReply::Client { client, client_secret } => {
             let mut value = serde_json::to_value(client)?;
             if let (Some(object), Some(secret)) = (value.as_object_mut(), client_secret) {
                 object.insert("client_secret".to_owned(), serde_json::to_value(secret)?);
@@ -45,10 +42,9 @@ pub fn json(out: &mut impl Write, reply: &AdminReply) -> io::Result<()> {
 /// Writes a reply as text.
 pub fn text(out: &mut impl Write, reply: &AdminReply) -> io::Result<()> {
     match reply {
-        AdminReply::Client {
-            client,
-            client_secret,
-        } => one_client(out, client, client_secret.as_ref()),
+        AdminReply::Client { client, client_secret } => {
+            one_client(out, client, client_secret.as_ref())
+        }
         AdminReply::Clients(clients) => list_clients(out, clients),
         AdminReply::User(user) => one_user(out, user),
         AdminReply::Users(users) => list_users(out, users),
@@ -121,18 +117,10 @@ fn one_client(
     for uri in &client.redirect_uris {
         table.add_row(["redirect_uri", uri]);
     }
-    let grants: Vec<&str> = client
-        .grant_types
-        .iter()
-        .map(|grant| grant.as_str())
-        .collect();
+    let grants: Vec<&str> = client.grant_types.iter().map(|grant| grant.as_str()).collect();
     table.add_row(["grants", &grants.join(" ")]);
     table.add_row(["scope", &client.scope]);
-    let methods: Vec<&str> = client
-        .auth_methods
-        .iter()
-        .map(|method| method.as_str())
-        .collect();
+    let methods: Vec<&str> = client.auth_methods.iter().map(|method| method.as_str()).collect();
     if !methods.is_empty() {
         table.add_row(["auth_methods", &methods.join(" ")]);
     }
@@ -190,11 +178,7 @@ fn kind(client: &ClientView) -> String {
 fn list_clients(out: &mut impl Write, clients: &[ClientView]) -> io::Result<()> {
     let mut table = columns(["CLIENT ID", "NAME", "TYPE", "GRANTS", "SCOPE", "CREATED"]);
     for client in clients {
-        let grants: Vec<&str> = client
-            .grant_types
-            .iter()
-            .map(|grant| grant.as_str())
-            .collect();
+        let grants: Vec<&str> = client.grant_types.iter().map(|grant| grant.as_str()).collect();
         table.add_row([
             &client.client_id,
             &client.name,
@@ -226,12 +210,7 @@ const fn state(user: &UserView) -> &'static str {
 fn list_users(out: &mut impl Write, users: &[UserView]) -> io::Result<()> {
     let mut table = columns(["USERNAME", "SUBJECT", "STATE", "CREATED"]);
     for user in users {
-        table.add_row([
-            &*user.username,
-            &user.subject,
-            state(user),
-            &user.created_at,
-        ]);
+        table.add_row([&*user.username, &user.subject, state(user), &user.created_at]);
     }
     rows(out, &table, users.len(), "user")
 }
@@ -275,8 +254,6 @@ fn columns<const N: usize>(names: [&str; N]) -> Table {
 
 fn pairs() -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
 }

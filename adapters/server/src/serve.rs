@@ -70,22 +70,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         Some(path) => Some(AdminSocket::bind(&path).await?),
         None => None,
     };
-    let listen_error = |source| ServeError::Listen {
-        listen: settings.listen,
-        source,
-    };
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(listen_error)?;
+    let listen_error = |source| ServeError::Listen { listen: settings.listen, source };
+    let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let mut signals = Signals::install().map_err(ServeError::Signals)?;
-    announce(
-        &settings,
-        &server,
-        sources,
-        address,
-        socket.as_ref().map(AdminSocket::path),
-    );
+    announce(&settings, &server, sources, address, socket.as_ref().map(AdminSocket::path));
 
     let (trigger, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();

@@ -22,11 +22,7 @@ impl Default for Sweeper {
     /// A thousand records a second, and a minute of rest: a store of a million is walked in a
     /// quarter of an hour, while records outlive their meaning by an hour anyway.
     fn default() -> Self {
-        Self {
-            step: Duration::from_secs(1),
-            rest: Duration::from_secs(60),
-            budget: 1000,
-        }
+        Self { step: Duration::from_secs(1), rest: Duration::from_secs(60), budget: 1000 }
     }
 }
 
@@ -109,11 +105,8 @@ mod tests {
             .authenticator(Nobody)
             .build()
             .expect("complete");
-        let sweeper = Sweeper {
-            step: Duration::from_secs(1),
-            rest: Duration::from_secs(60),
-            budget: 10,
-        };
+        let sweeper =
+            Sweeper { step: Duration::from_secs(1), rest: Duration::from_secs(60), budget: 10 };
         let (trigger, shutdown) = shutdown::channel();
         let sweeping = tokio::spawn(sweeper.run(server, shutdown));
         // The clock is the test's: this takes no time.

@@ -65,10 +65,8 @@ where
                 return Ok(plain(StatusCode::BAD_REQUEST));
             };
             let answer = tokio::spawn(async move { server.handle(request).await }).await;
-            Ok(answer.map_or_else(
-                |_| plain(StatusCode::INTERNAL_SERVER_ERROR),
-                |r| r.map(Full::new),
-            ))
+            Ok(answer
+                .map_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR), |r| r.map(Full::new)))
         })
     }
 }
@@ -97,9 +95,7 @@ where
 fn plain(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -125,10 +121,7 @@ impl<S> Layer<S> for RequireScope {
     type Service = Protected<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Protected {
-            guard: self.clone(),
-            inner,
-        }
+        Protected { guard: self.clone(), inner }
     }
 }
 
@@ -161,10 +154,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let checked = guard
-                .server
-                .authorize_resource(&parts.headers, &parts.uri, &guard.scope)
-                .await;
+            let checked =
+                guard.server.authorize_resource(&parts.headers, &parts.uri, &guard.scope).await;
             match checked {
                 Ok(token) => {
                     parts.extensions.insert(token);

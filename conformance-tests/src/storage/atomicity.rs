@@ -73,10 +73,7 @@ pub async fn a_chain_of_contended_replacements_loses_none<B: Backend>() {
     const EACH: u64 = 16;
     let backend = B::create().await;
     let key = key(Kind::Grant, "counter");
-    backend
-        .store()
-        .apply(&create(&key, 0_u64.to_be_bytes()))
-        .await;
+    backend.store().apply(&create(&key, 0_u64.to_be_bytes())).await;
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let (store, key) = (backend.store(), key.clone());

@@ -38,20 +38,13 @@ pub async fn a_dropped_commit_leaves_the_old_or_the_new_record<B: Backend>() {
         let found = store.get(&key).await;
         let (was, becomes) = (Some(stored(&old)), Some(stored(&new)));
         assert!(
-            if ended {
-                found == becomes
-            } else {
-                found == was || found == becomes
-            },
+            if ended { found == becomes } else { found == was || found == becomes },
             "Cancellation: after {times} polls the record is neither the old nor the new one: \
              {found:?}"
         );
         if found == becomes {
             assert!(
-                store
-                    .keys(&Listing::Index(index("user:1")), 10)
-                    .await
-                    .contains(&key),
+                store.keys(&Listing::Index(index("user:1")), 10).await.contains(&key),
                 "Index freshness: a commit that was dropped wrote its record and not its entry"
             );
         }
@@ -67,11 +60,8 @@ pub async fn a_dropped_commit_does_not_block_later_ones<B: Backend>() {
     let store = backend.store();
     let key = key(Kind::Grant, "grant");
     for times in 0..64 {
-        let _ = poll_times(
-            store.commit(create(&key, "dropped").indexed(&["user:1"])),
-            times % 4,
-        )
-        .await;
+        let _ =
+            poll_times(store.commit(create(&key, "dropped").indexed(&["user:1"])), times % 4).await;
     }
     let expect = store.get(&key).await.map(|found| found.commit);
     let mut last = create(&key, "last");

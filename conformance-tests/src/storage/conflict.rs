@@ -19,11 +19,7 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
         CommitOutcome::Conflict,
         "Conflict: there is no record to replace; a purged grant would be brought back"
     );
-    assert_eq!(
-        store.get(&key).await,
-        None,
-        "Conflict: the loser wrote its record"
-    );
+    assert_eq!(store.get(&key).await, None, "Conflict: the loser wrote its record");
 
     let first = create(&key, "first");
     store.apply(&first).await;
@@ -49,9 +45,7 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
     let second = create(&key, "second").after(first.id);
     store.apply(&second).await;
     assert_eq!(
-        store
-            .try_commit(&create(&key, "again").after(first.id))
-            .await,
+        store.try_commit(&create(&key, "again").after(first.id)).await,
         CommitOutcome::Conflict,
         "Conflict: a predecessor can be replaced once; a refresh token would rotate twice"
     );
@@ -75,9 +69,7 @@ pub async fn a_purged_and_recreated_record_is_not_its_predecessor<B: Backend>() 
     let again = create(&key, "same").purge_at(1_000);
     store.apply(&again).await;
     assert_eq!(
-        store
-            .try_commit(&create(&key, "late").after(before.id))
-            .await,
+        store.try_commit(&create(&key, "late").after(before.id)).await,
         CommitOutcome::Conflict,
         "Conflict: a commit that was delayed past the purge replaced the new record"
     );

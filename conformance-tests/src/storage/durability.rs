@@ -19,9 +19,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
             let key = key(Kind::Grant, format!("grant {generation}.{n}"));
             let first = create(&key, "first").indexed(&["user:1"]).purge_at(5_000);
             store.apply(&first).await;
-            let last = create(&key, format!("last {n}"))
-                .after(first.id)
-                .purge_at(5_000);
+            let last = create(&key, format!("last {n}")).after(first.id).purge_at(5_000);
             store.apply(&last).await;
             expected.push(last);
         }

@@ -11,16 +11,10 @@ use super::{Backend, CommitExt as _, StorageExt as _, assert_same_keys, at, crea
 pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
     let backend = B::create().await;
     let store = backend.store();
-    let commit = create(&key(Kind::Grant, "grant"), "value")
-        .purge_at(1_000)
-        .indexed(&["user:1"]);
+    let commit = create(&key(Kind::Grant, "grant"), "value").purge_at(1_000).indexed(&["user:1"]);
     store.apply(&commit).await;
     for now in [i64::MIN, -1, 0, 1, 999] {
-        assert_eq!(
-            store.sweep_all(now, 10).await,
-            0,
-            "nothing was due at {now}"
-        );
+        assert_eq!(store.sweep_all(now, 10).await, 0, "nothing was due at {now}");
         assert_eq!(
             store.get(&commit.key).await,
             Some(stored(&commit)),
@@ -28,9 +22,7 @@ pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
              be forgotten"
         );
         assert_eq!(
-            store
-                .keys(&Listing::Index(super::index("user:1")), 10)
-                .await,
+            store.keys(&Listing::Index(super::index("user:1")), 10).await,
             std::slice::from_ref(&commit.key),
             "Index freshness: the entry of a record that exists was removed"
         );

@@ -15,21 +15,10 @@ const INDEXES: [&str; 3] = ["user:1", "user:2", "client:1"];
 /// One call. Whole numbers stand for keys, values and indexes, so that a history shrinks.
 #[derive(Clone, Debug)]
 enum Step {
-    Commit {
-        key: usize,
-        expect: Expect,
-        purge_at: i64,
-        value: u8,
-        indexes: Vec<usize>,
-    },
+    Commit { key: usize, expect: Expect, purge_at: i64, value: u8, indexes: Vec<usize> },
     Load,
-    List {
-        limit: usize,
-    },
-    Sweep {
-        now: i64,
-        budget: usize,
-    },
+    List { limit: usize },
+    Sweep { now: i64, budget: usize },
     Reopen,
 }
 
@@ -59,20 +48,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Expect::Stranger),
         1 => Just(Expect::Former),
     ];
-    let commit = (
-        0..KEYS,
-        expect,
-        0..20_i64,
-        any::<u8>(),
-        prop::collection::vec(0..INDEXES.len(), 0..3),
-    )
-        .prop_map(|(key, expect, purge_at, value, indexes)| Step::Commit {
-            key,
-            expect,
-            purge_at,
-            value,
-            indexes,
-        });
+    let commit =
+        (0..KEYS, expect, 0..20_i64, any::<u8>(), prop::collection::vec(0..INDEXES.len(), 0..3))
+            .prop_map(|(key, expect, purge_at, value, indexes)| Step::Commit {
+                key,
+                expect,
+                purge_at,
+                value,
+                indexes,
+            });
     let step = prop_oneof![
         20 => commit,
         4 => Just(Step::Load),
@@ -84,11 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn nth_key(n: usize) -> Key {
-    let kind = if n.is_multiple_of(2) {
-        Kind::Grant
-    } else {
-        Kind::Session
-    };
+    let kind = if n.is_multiple_of(2) { Kind::Grant } else { Kind::Session };
     key(kind, format!("key {n}"))
 }
 
@@ -97,22 +77,12 @@ async fn replay<B: Backend>(steps: &[Step]) {
     let mut model = Model::default();
     for (at, step) in steps.iter().enumerate() {
         match step {
-            Step::Commit {
-                key,
-                expect,
-                purge_at,
-                value,
-                indexes,
-            } => {
+            Step::Commit { key, expect, purge_at, value, indexes } => {
                 let key = nth_key(*key);
-                let names: Vec<_> = indexes
-                    .iter()
-                    .filter_map(|n| INDEXES.get(*n).copied())
-                    .collect();
+                let names: Vec<_> =
+                    indexes.iter().filter_map(|n| INDEXES.get(*n).copied()).collect();
                 let current = model.records.get(&key).map(|commit| commit.id);
-                let mut commit = create(&key, [*value; 3])
-                    .purge_at(*purge_at)
-                    .indexed(&names);
+                let mut commit = create(&key, [*value; 3]).purge_at(*purge_at).indexed(&names);
                 commit.expect = match expect {
                     Expect::Current => current,
                     Expect::Nothing => None,
@@ -169,12 +139,8 @@ async fn check_records(store: &impl Storage, model: &Model, at: usize) {
 
 async fn check_listings(store: &impl Storage, model: &Model, limit: usize, at: usize) {
     for kind in Kind::ALL {
-        let expected: Vec<_> = model
-            .records
-            .keys()
-            .filter(|key| key.kind() == kind)
-            .cloned()
-            .collect();
+        let expected: Vec<_> =
+            model.records.keys().filter(|key| key.kind() == kind).cloned().collect();
         let listed = store.keys(&Listing::Kind(kind), limit).await;
         assert_same_keys(&listed, &expected, &format!("step {at}: {kind:?}"));
     }
@@ -183,11 +149,7 @@ async fn check_listings(store: &impl Storage, model: &Model, limit: usize, at: u
         let listing = Listing::Index(super::index(name));
         let listed = store.keys(&listing, limit).await;
         let found: BTreeSet<_> = listed.iter().cloned().collect();
-        assert_eq!(
-            found.len(),
-            listed.len(),
-            "step {at}: {name} lists a key twice"
-        );
+        assert_eq!(found.len(), listed.len(), "step {at}: {name} lists a key twice");
         let must = model.entries.get(name).unwrap_or(&none);
         let may = model.ever.get(name).unwrap_or(&none);
         assert!(
@@ -204,19 +166,14 @@ async fn check_listings(store: &impl Storage, model: &Model, limit: usize, at: u
 /// Sixty-four histories, the same in every run; a failing one is shortened before it is reported.
 pub async fn random_histories_agree_with_the_model<B: Backend>() {
     let mut runner = TestRunner::new_with_rng(
-        Config {
-            failure_persistence: None,
-            ..Config::default()
-        },
+        Config { failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(
             proptest::test_runner::RngAlgorithm::ChaCha,
         ),
     );
     let strategy = steps();
     for _ in 0..64 {
-        let mut tree = strategy
-            .new_tree(&mut runner)
-            .expect("the strategy rejects nothing");
+        let mut tree = strategy.new_tree(&mut runner).expect("the strategy rejects nothing");
         if holds::<B>(tree.current()).await {
             continue;
         }
@@ -239,15 +196,10 @@ pub async fn random_histories_agree_with_the_model<B: Backend>() {
 }
 
 async fn holds<B: Backend>(steps: Vec<Step>) -> bool {
-    tokio::spawn(async move { replay::<B>(&steps).await })
-        .await
-        .is_ok()
+    tokio::spawn(async move { replay::<B>(&steps).await }).await.is_ok()
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the shortest failing history is the report"
-)]
+#[expect(clippy::print_stderr, reason = "the shortest failing history is the report")]
 fn eprint_history(steps: &[Step]) {
     eprintln!("the shortest failing history: {steps:#?}");
 }

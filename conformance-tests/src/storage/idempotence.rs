@@ -100,9 +100,6 @@ pub async fn repetitions_at_the_same_time_all_succeed<B: Backend>() {
                  that it lost against itself"
             );
         }
-        assert_eq!(
-            backend.store().get(&commit.key).await,
-            Some(stored(&commit))
-        );
+        assert_eq!(backend.store().get(&commit.key).await, Some(stored(&commit)));
     }
 }

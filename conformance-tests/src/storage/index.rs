@@ -23,9 +23,7 @@ pub async fn an_entry_outlives_the_commits_that_do_not_repeat_it<B: Backend>() {
     let mut last = first.id;
     for round in 1..30_i64 {
         // Each lives longer than the one that introduced the entry.
-        let commit = create(&key, round.to_string())
-            .after(last)
-            .purge_at(1_000 + round * 1_000);
+        let commit = create(&key, round.to_string()).after(last).purge_at(1_000 + round * 1_000);
         store.apply(&commit).await;
         last = commit.id;
         store.sweep_all(round * 1_000, 10).await;
@@ -60,17 +58,15 @@ pub async fn an_entry_is_never_missing_under_concurrent_sweeps<B: Backend>() {
             tokio::spawn(async move {
                 let key = key(Kind::Grant, format!("grant {writer}"));
                 for round in 0..60 {
-                    let short = create(&key, format!("short {round}"))
-                        .indexed(&["user:1"])
-                        .purge_at(1_000);
+                    let short =
+                        create(&key, format!("short {round}")).indexed(&["user:1"]).purge_at(1_000);
                     // The long-lived one of the round before is still there.
                     let expect = store.get(&key).await.map(|found| found.commit);
                     let short = expect.map_or(short.clone(), |expect| short.after(expect));
                     store.apply(&short).await;
                     // The sweepers may take it, and its entry, from here on.
-                    let long = create(&key, format!("long {round}"))
-                        .indexed(&["user:1"])
-                        .purge_at(9_000);
+                    let long =
+                        create(&key, format!("long {round}")).indexed(&["user:1"]).purge_at(9_000);
                     let prolonged = long.clone().after(short.id);
                     let long = match store.commit(prolonged.clone()).await.expect("healthy") {
                         CommitOutcome::Applied => prolonged,
@@ -105,9 +101,7 @@ pub async fn later_commits_may_add_entries<B: Backend>() {
     let key = key(Kind::Grant, "grant");
     let first = create(&key, "first").indexed(&["client:1"]);
     store.apply(&first).await;
-    let second = create(&key, "second")
-        .after(first.id)
-        .indexed(&["user:1", "client:1"]);
+    let second = create(&key, "second").after(first.id).indexed(&["user:1", "client:1"]);
     store.apply(&second).await;
     for name in ["client:1", "user:1"] {
         assert_eq!(
@@ -123,9 +117,8 @@ pub async fn entries_of_swept_records_are_swept<B: Backend>() {
     let backend = B::create().await;
     let store = backend.store();
     for n in 0..30 {
-        let commit = create(&key(Kind::Grant, format!("{n}")), "value")
-            .indexed(&["user:1"])
-            .purge_at(1_000);
+        let commit =
+            create(&key(Kind::Grant, format!("{n}")), "value").indexed(&["user:1"]).purge_at(1_000);
         store.apply(&commit).await;
     }
     store.sweep_all(1_000, 4).await;
@@ -163,26 +156,16 @@ pub async fn a_listing_in_pages_is_complete_and_in_order<B: Backend>() {
     let mut expected = Vec::new();
     for n in 0..60 {
         // Neither in the order of the keys nor in one kind.
-        let kind = if n % 2 == 0 {
-            Kind::Grant
-        } else {
-            Kind::Session
-        };
+        let kind = if n % 2 == 0 { Kind::Grant } else { Kind::Session };
         let key = key(kind, format!("{:02}", (n * 37) % 60));
-        store
-            .apply(&create(&key, "value").indexed(&["user:1"]))
-            .await;
+        store.apply(&create(&key, "value").indexed(&["user:1"])).await;
         expected.push(key);
     }
     let listings = [
         (Listing::Index(index("user:1")), expected.clone()),
         (
             Listing::Kind(Kind::Grant),
-            expected
-                .iter()
-                .filter(|key| key.kind() == Kind::Grant)
-                .cloned()
-                .collect(),
+            expected.iter().filter(|key| key.kind() == Kind::Grant).cloned().collect(),
         ),
     ];
     for (listing, expected) in listings {
@@ -214,28 +197,19 @@ pub async fn a_listing_keeps_what_was_there_all_along<B: Backend>() {
     let mut listed = Vec::new();
     let mut after = None;
     for page_number in 0.. {
-        let page = store
-            .list(&listing, after.as_ref(), 5)
-            .await
-            .expect("healthy");
+        let page = store.list(&listing, after.as_ref(), 5).await.expect("healthy");
         listed.extend(page.keys);
         if page_number == 2 {
             store.sweep_all(1_000, 10).await;
         }
         let comes = key(Kind::Grant, format!("{:02} comes", page_number % 40));
-        let _ = store
-            .commit(create(&comes, "value").purge_at(9_000))
-            .await
-            .expect("healthy");
+        let _ = store.commit(create(&comes, "value").purge_at(9_000)).await.expect("healthy");
         match page.next {
             Some(next) => after = Some(next),
             None => break,
         }
     }
-    let found: Vec<_> = listed
-        .into_iter()
-        .filter(|key| stay.contains(key))
-        .collect();
+    let found: Vec<_> = listed.into_iter().filter(|key| stay.contains(key)).collect();
     assert_eq!(
         found, stay,
         "a key that is there during the whole listing is listed once, whatever comes and goes"

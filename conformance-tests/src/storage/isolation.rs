@@ -15,11 +15,7 @@ pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
     for kind in Kind::ALL {
         for id in ids {
             let key = key(kind, id);
-            assert_eq!(
-                store.get(&key).await,
-                None,
-                "Isolation: {key:?} was never written"
-            );
+            assert_eq!(store.get(&key).await, None, "Isolation: {key:?} was never written");
             let commit = create(&key, format!("{kind:?} {id}"));
             store.apply(&commit).await;
             commits.push(commit);
@@ -47,20 +43,11 @@ pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
 pub async fn a_load_answers_in_the_order_of_its_keys<B: Backend>() {
     let backend = B::create().await;
     let store = backend.store();
-    let (a, b) = (
-        create(&key(Kind::Grant, "a"), "a"),
-        create(&key(Kind::Session, "b"), "b"),
-    );
+    let (a, b) = (create(&key(Kind::Grant, "a"), "a"), create(&key(Kind::Session, "b"), "b"));
     store.apply(&b).await;
     store.apply(&a).await;
     let absent = key(Kind::Grant, "absent");
-    let keys = [
-        b.key.clone(),
-        absent.clone(),
-        a.key.clone(),
-        b.key.clone(),
-        absent,
-    ];
+    let keys = [b.key.clone(), absent.clone(), a.key.clone(), b.key.clone(), absent];
     let (found_a, found_b) = (Some(stored(&a)), Some(stored(&b)));
     assert_eq!(
         store.load(&keys).await.expect("healthy"),
@@ -86,11 +73,7 @@ pub async fn any_bytes_are_a_key<B: Backend>() {
     }
     for (key, id) in keys.iter().zip(&ids) {
         let found = store.get(key).await;
-        assert_eq!(
-            found.map(|found| found.value).as_ref(),
-            Some(id),
-            "Isolation: {key:?}"
-        );
+        assert_eq!(found.map(|found| found.value).as_ref(), Some(id), "Isolation: {key:?}");
     }
     assert_same_keys(
         &store.keys(&Listing::Kind(Kind::Consent), 50).await,

@@ -242,9 +242,7 @@ pub fn stored(commit: &Commit) -> Stored {
 /// Calls of the store that are expected to succeed.
 pub(crate) trait StorageExt: Storage {
     async fn try_commit(&self, commit: &Commit) -> CommitOutcome {
-        self.commit(commit.clone())
-            .await
-            .expect("a healthy store takes a commit")
+        self.commit(commit.clone()).await.expect("a healthy store takes a commit")
     }
 
     async fn apply(&self, commit: &Commit) {
@@ -257,10 +255,7 @@ pub(crate) trait StorageExt: Storage {
     }
 
     async fn get(&self, key: &Key) -> Option<Stored> {
-        let mut found = self
-            .load(std::slice::from_ref(key))
-            .await
-            .expect("a healthy store loads");
+        let mut found = self.load(std::slice::from_ref(key)).await.expect("a healthy store loads");
         assert_eq!(found.len(), 1, "a load answers once for each key");
         found.pop().flatten()
     }
@@ -270,10 +265,8 @@ pub(crate) trait StorageExt: Storage {
         let mut keys = Vec::new();
         let mut after = None;
         loop {
-            let page = self
-                .list(listing, after.as_ref(), limit)
-                .await
-                .expect("a healthy store lists");
+            let page =
+                self.list(listing, after.as_ref(), limit).await.expect("a healthy store lists");
             assert!(
                 page.keys.len() <= limit,
                 "a page of at most {limit} holds {}",
@@ -299,10 +292,8 @@ pub(crate) trait StorageExt: Storage {
         let mut removed = 0;
         let mut after: Option<Cursor> = None;
         for _ in 0..100_000 {
-            let swept = self
-                .sweep(at(now), after.as_ref(), budget)
-                .await
-                .expect("a healthy store sweeps");
+            let swept =
+                self.sweep(at(now), after.as_ref(), budget).await.expect("a healthy store sweeps");
             assert!(
                 swept.examined <= budget && swept.removed <= swept.examined,
                 "a sweep with a budget of {budget} examined {} and removed {}: the budget is what \

@@ -48,10 +48,7 @@ pub async fn an_empty_value_is_a_value<B: Backend>() {
 pub async fn larger_values_are_refused_whole<B: Backend>() {
     let backend = B::create().await;
     let store = backend.store();
-    let commit = create(
-        &key(Kind::Client, "large"),
-        vec![7; NewRecord::MAX_VALUE_LEN + 1],
-    );
+    let commit = create(&key(Kind::Client, "large"), vec![7; NewRecord::MAX_VALUE_LEN + 1]);
     let accepted = store.commit(commit.clone()).await.is_ok();
     assert_eq!(
         store.get(&commit.key).await,

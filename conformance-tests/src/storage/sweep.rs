@@ -61,9 +61,5 @@ pub async fn sweeping_is_idempotent<B: Backend>() {
     }
     store.sweep_all(1_000, 6).await;
     store.sweep_all(1_000, 6).await;
-    assert_eq!(
-        store.sweep_all(1_000, 6).await,
-        0,
-        "Sweep: two passes leave nothing for a third"
-    );
+    assert_eq!(store.sweep_all(1_000, 6).await, 0, "Sweep: two passes leave nothing for a third");
 }

@@ -34,9 +34,7 @@ impl Answer {
 
     pub(crate) fn location(&self) -> String {
         let location = self.headers.get(header::LOCATION);
-        location.map_or_else(String::new, |value| {
-            value.to_str().expect("ASCII").to_owned()
-        })
+        location.map_or_else(String::new, |value| value.to_str().expect("ASCII").to_owned())
     }
 
     /// A parameter of the redirect.
@@ -44,9 +42,7 @@ impl Answer {
         let location = self.location();
         let (_, query) = location.split_once('?')?;
         let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.into_owned())
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     }
 }
 
@@ -57,10 +53,7 @@ impl Connection {
         stream.set_nodelay(true).ok()?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
-        Some(Self {
-            sender,
-            address: address.to_owned(),
-        })
+        Some(Self { sender, address: address.to_owned() })
     }
 
     /// Sends a request; `None` if the connection broke before the whole answer was there.
@@ -71,9 +64,7 @@ impl Connection {
         headers: &[(&str, &str)],
         form: &[(&str, &str)],
     ) -> Option<Answer> {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let mut request = Request::builder()
             .method(method)
             .uri(target)
@@ -82,19 +73,13 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .expect("a request");
+        let request = request.body(Full::new(Bytes::from(body))).expect("a request");
         self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();
-        Some(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        Some(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     pub(crate) async fn post(

@@ -60,9 +60,7 @@ async fn what_was_answered_survives_a_kill() {
             answers += worker.await.expect("a worker");
         }
         server = home.start().await;
-        let answered = Arc::try_unwrap(answered)
-            .expect("all workers ended")
-            .into_inner();
+        let answered = Arc::try_unwrap(answered).expect("all workers ended").into_inner();
         checks += check(&server, &client, answered, round).await;
     }
     assert!(answers > 0 && checks > 0, "the campaign did something");
@@ -98,16 +96,12 @@ async fn work(
         assert_eq!(first.status, StatusCode::OK, "{first:?}");
         answers += 2;
         answered.lock().await.used_codes.push(code);
-        let Some(second) = client
-            .refresh(&mut connection, &first.text("refresh_token"))
-            .await
+        let Some(second) = client.refresh(&mut connection, &first.text("refresh_token")).await
         else {
             break;
         };
         assert_eq!(second.status, StatusCode::OK, "{second:?}");
-        let Some(third) = client
-            .refresh(&mut connection, &second.text("refresh_token"))
-            .await
+        let Some(third) = client.refresh(&mut connection, &second.text("refresh_token")).await
         else {
             break;
         };
@@ -123,11 +117,7 @@ async fn work(
                 answers += 1;
                 answered.lock().await.revoked.push((refresh, access));
             }
-            1 => answered
-                .lock()
-                .await
-                .retired
-                .push(first.text("refresh_token")),
+            1 => answered.lock().await.retired.push(first.text("refresh_token")),
             _ => answered.lock().await.live.push((refresh, access)),
         }
     }
@@ -140,15 +130,8 @@ async fn check(server: &Server, client: &Client, answered: Answered, round: usiz
     let mut checks = 0;
     for (refresh, access) in answered.live.iter().take(20) {
         let active = client.is_active(&mut connection, access).await;
-        assert_eq!(
-            active,
-            Some(true),
-            "round {round}: an answered access token was lost"
-        );
-        let answer = client
-            .refresh(&mut connection, refresh)
-            .await
-            .expect("an answer");
+        assert_eq!(active, Some(true), "round {round}: an answered access token was lost");
+        let answer = client.refresh(&mut connection, refresh).await.expect("an answer");
         assert_eq!(
             answer.status,
             StatusCode::OK,
@@ -159,39 +142,18 @@ async fn check(server: &Server, client: &Client, answered: Answered, round: usiz
     for (refresh, access) in answered.revoked.iter().take(20) {
         let active = client.is_active(&mut connection, access).await;
         assert_eq!(active, Some(false), "round {round}: a revocation was lost");
-        let answer = client
-            .refresh(&mut connection, refresh)
-            .await
-            .expect("an answer");
-        assert_eq!(
-            answer.text("error"),
-            "invalid_grant",
-            "round {round}: a revoked token works"
-        );
+        let answer = client.refresh(&mut connection, refresh).await.expect("an answer");
+        assert_eq!(answer.text("error"), "invalid_grant", "round {round}: a revoked token works");
         checks += 2;
     }
     for code in answered.used_codes.iter().rev().take(40) {
-        let answer = client
-            .redeem(&mut connection, code)
-            .await
-            .expect("an answer");
-        assert_eq!(
-            answer.text("error"),
-            "invalid_grant",
-            "round {round}: a code worked twice"
-        );
+        let answer = client.redeem(&mut connection, code).await.expect("an answer");
+        assert_eq!(answer.text("error"), "invalid_grant", "round {round}: a code worked twice");
         checks += 1;
     }
     for token in answered.retired.iter().take(20) {
-        let answer = client
-            .refresh(&mut connection, token)
-            .await
-            .expect("an answer");
-        assert_eq!(
-            answer.text("error"),
-            "invalid_grant",
-            "round {round}: a retired token works"
-        );
+        let answer = client.refresh(&mut connection, token).await.expect("an answer");
+        assert_eq!(answer.text("error"), "invalid_grant", "round {round}: a retired token works");
         checks += 1;
     }
     checks

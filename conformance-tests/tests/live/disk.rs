@@ -25,10 +25,7 @@ impl SmallDisk {
             .arg(&path)
             .output();
         match mounted {
-            Ok(output) if output.status.success() => Some(Self {
-                _guard: guard,
-                path,
-            }),
+            Ok(output) if output.status.success() => Some(Self { _guard: guard, path }),
             other => {
                 println!("NOT POSSIBLE HERE: mounting a tmpfs needs root: {other:?}");
                 None
@@ -39,11 +36,7 @@ impl SmallDisk {
     fn fill(&self) -> PathBuf {
         let filler = self.path.join("filler");
         let _ = Command::new("dd")
-            .args([
-                "if=/dev/zero",
-                "bs=64k",
-                &format!("of={}", filler.display()),
-            ])
+            .args(["if=/dev/zero", "bs=64k", &format!("of={}", filler.display())])
             .output()
             .expect("dd");
         filler
@@ -57,9 +50,7 @@ impl Drop for SmallDisk {
 }
 
 fn is_root() -> bool {
-    Path::new("/proc/self")
-        .metadata()
-        .is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+    Path::new("/proc/self").metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,24 +65,15 @@ async fn a_full_disk_is_503_and_room_brings_the_service_back() {
     let client = server.client();
     let browser = Browser::connect(&server, &client).await;
     let mut connection = server.connect().await;
-    let code = browser
-        .code(&mut connection, &client)
-        .await
-        .expect("a code");
-    let tokens = client
-        .redeem(&mut connection, &code)
-        .await
-        .expect("an answer");
+    let code = browser.code(&mut connection, &client).await.expect("a code");
+    let tokens = client.redeem(&mut connection, &code).await.expect("an answer");
     let mut refresh = tokens.text("refresh_token");
 
     let filler = disk.fill();
     // The store has room left in the segments it has allocated; go on until that is used up too.
     let mut answers = 0;
     let full = loop {
-        let answer = client
-            .refresh(&mut connection, &refresh)
-            .await
-            .expect("an answer");
+        let answer = client.refresh(&mut connection, &refresh).await.expect("an answer");
         if answer.status != StatusCode::OK {
             break answer;
         }
@@ -102,28 +84,19 @@ async fn a_full_disk_is_503_and_room_brings_the_service_back() {
     assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE, "{full:?}");
     assert_eq!(full.text("error"), "temporarily_unavailable");
     assert!(full.headers.contains_key("retry-after"), "{full:?}");
-    let revoked = client
-        .revoke(&mut connection, &refresh)
-        .await
-        .expect("an answer");
+    let revoked = client.revoke(&mut connection, &refresh).await.expect("an answer");
     assert_eq!(
         revoked.status,
         StatusCode::SERVICE_UNAVAILABLE,
         "a revocation is never only pretended"
     );
-    let ready = connection
-        .send(Method::GET, "/readyz", &[], &[])
-        .await
-        .expect("an answer");
+    let ready = connection.send(Method::GET, "/readyz", &[], &[]).await.expect("an answer");
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
 
     std::fs::remove_file(filler).expect("room again");
     let mut back = None;
     for _ in 0..100 {
-        let answer = client
-            .refresh(&mut connection, &refresh)
-            .await
-            .expect("an answer");
+        let answer = client.refresh(&mut connection, &refresh).await.expect("an answer");
         if answer.status == StatusCode::OK {
             back = Some(answer);
             break;
@@ -133,17 +106,13 @@ async fn a_full_disk_is_503_and_room_brings_the_service_back() {
     }
     let back = back.expect("the service comes back by itself");
     assert!(server.is_running(), "without a restart");
-    let active = client
-        .is_active(&mut connection, &back.text("access_token"))
-        .await;
+    let active = client.is_active(&mut connection, &back.text("access_token")).await;
     assert_eq!(active, Some(true));
     server.kill();
     let server = home.start().await;
     let mut connection = server.connect().await;
-    let again = client
-        .refresh(&mut connection, &back.text("refresh_token"))
-        .await
-        .expect("an answer");
+    let again =
+        client.refresh(&mut connection, &back.text("refresh_token")).await.expect("an answer");
     assert_eq!(again.status, StatusCode::OK, "and all of it is on disk");
     println!("full after {answers} more answers; back, and whole after a restart");
 }

@@ -21,9 +21,5 @@ mod walk;
 
 /// How many rounds a campaign runs: the first number in CI, the second at full size.
 fn rounds(small: usize, full: usize) -> usize {
-    if std::env::var_os("GRANTOR_FULL").is_some() {
-        full
-    } else {
-        small
-    }
+    if std::env::var_os("GRANTOR_FULL").is_some() { full } else { small }
 }

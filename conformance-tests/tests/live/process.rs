@@ -39,15 +39,9 @@ pub(crate) struct Home {
 /// The binary under test: the one that was built beside this test.
 pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps");
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
     let binary = profile.join("grantor");
-    assert!(
-        binary.exists(),
-        "build it first: cargo build -p grantor-server, in the same profile"
-    );
+    assert!(binary.exists(), "build it first: cargo build -p grantor-server, in the same profile");
     binary
 }
 
@@ -65,15 +59,8 @@ impl Home {
 
     fn furnish(guard: Option<TempDir>, path: PathBuf) -> Self {
         std::fs::write(path.join("grantor.toml"), CONFIG).expect("the configuration");
-        let none = Client {
-            id: String::new(),
-            secret: String::new(),
-        };
-        let mut home = Self {
-            _guard: Arc::new(guard),
-            path,
-            client: none,
-        };
+        let none = Client { id: String::new(), secret: String::new() };
+        let mut home = Self { _guard: Arc::new(guard), path, client: none };
         home.run(&["user", "add", "alice", "--password-stdin"], "wonderland");
         let uri = crate::walk::CALLBACK;
         let added = home.run(
@@ -92,15 +79,9 @@ impl Home {
         );
         let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
         let text = |name: &str| {
-            added[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("{name}: {added}"))
-                .to_owned()
+            added[name].as_str().unwrap_or_else(|| panic!("{name}: {added}")).to_owned()
         };
-        home.client = Client {
-            id: text("client_id"),
-            secret: text("client_secret"),
-        };
+        home.client = Client { id: text("client_id"), secret: text("client_secret") };
         home
     }
 
@@ -145,9 +126,7 @@ impl Home {
         let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut said = Vec::new();
         let address = loop {
-            let Some(Ok(line)) = log.next() else {
-                panic!("it ended: {said:#?}")
-            };
+            let Some(Ok(line)) = log.next() else { panic!("it ended: {said:#?}") };
             let parsed: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = parsed["address"].as_str() {
                 break address.to_owned();
@@ -156,11 +135,7 @@ impl Home {
         };
         // The log has to be read on, or the server would wait for its reader.
         std::thread::spawn(move || log.for_each(drop));
-        Server {
-            address,
-            home: self.clone(),
-            child,
-        }
+        Server { address, home: self.clone(), child }
     }
 }
 
@@ -174,9 +149,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        Connection::open(&self.address)
-            .await
-            .expect("the server listens")
+        Connection::open(&self.address).await.expect("the server listens")
     }
 
     /// SIGKILL: no chance to finish anything.

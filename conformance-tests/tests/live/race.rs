@@ -19,9 +19,7 @@ type Pool = Vec<Arc<Mutex<Connection>>>;
 async fn connect(server: &Server) -> Pool {
     let mut pool = Vec::new();
     for _ in 0..PARALLEL {
-        let connection = Connection::open(&server.address)
-            .await
-            .expect("the server listens");
+        let connection = Connection::open(&server.address).await.expect("the server listens");
         pool.push(Arc::new(Mutex::new(connection)));
     }
     pool
@@ -34,9 +32,7 @@ where
 {
     join_all(pool.iter().map(async |connection| {
         let mut connection = connection.lock().await;
-        call(client, &mut connection, token)
-            .await
-            .expect("an answer")
+        call(client, &mut connection, token).await.expect("an answer")
     }))
     .await
 }
@@ -50,30 +46,18 @@ async fn of_two_hundred_redemptions_of_one_code_one_gets_tokens_and_the_others_r
     let pool = connect(&server).await;
     let rounds = rounds(30, 1000);
     for round in 0..rounds {
-        let code = browser
-            .code(&mut *pool[0].lock().await, &client)
-            .await
-            .expect("a code");
+        let code = browser.code(&mut *pool[0].lock().await, &client).await.expect("a code");
         let answers = all_at_once(&pool, &client, &code, Client::redeem).await;
-        let (won, lost): (Vec<_>, Vec<_>) = answers
-            .iter()
-            .partition(|answer| answer.status == StatusCode::OK);
+        let (won, lost): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status == StatusCode::OK);
         assert_eq!(won.len(), 1, "round {round}");
         for answer in lost {
-            assert_eq!(
-                answer.status,
-                StatusCode::BAD_REQUEST,
-                "round {round}: {answer:?}"
-            );
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "round {round}: {answer:?}");
             assert_eq!(answer.text("error"), "invalid_grant");
         }
         let access = won[0].text("access_token");
         let active = client.is_active(&mut *pool[0].lock().await, &access).await;
-        assert_eq!(
-            active,
-            Some(false),
-            "round {round}: what a replayed code issued is revoked"
-        );
+        assert_eq!(active, Some(false), "round {round}: what a replayed code issued is revoked");
     }
     println!(
         "{rounds} rounds of {PARALLEL} redemptions: one token set each, {} refused",
@@ -88,14 +72,8 @@ async fn of_two_hundred_refreshes_with_one_token_all_get_the_same_and_the_sessio
     let client = server.client();
     let browser = Browser::connect(&server, &client).await;
     let pool = connect(&server).await;
-    let code = browser
-        .code(&mut *pool[0].lock().await, &client)
-        .await
-        .expect("a code");
-    let answer = client
-        .redeem(&mut *pool[0].lock().await, &code)
-        .await
-        .expect("an answer");
+    let code = browser.code(&mut *pool[0].lock().await, &client).await.expect("a code");
+    let answer = client.redeem(&mut *pool[0].lock().await, &code).await.expect("an answer");
     let mut refresh = answer.text("refresh_token");
     let rounds = rounds(30, 1000);
     for round in 0..rounds {

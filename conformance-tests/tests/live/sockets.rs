@@ -8,9 +8,7 @@ use crate::process::Server;
 
 /// Writes bytes and reads what comes back until the server closes; at most a head's worth.
 async fn raw(server: &Server, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(&server.address)
-        .await
-        .expect("the server listens");
+    let mut stream = TcpStream::connect(&server.address).await.expect("the server listens");
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
@@ -25,10 +23,7 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
 }
 
 fn status(answer: &str) -> u16 {
-    let status = answer
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     status.unwrap_or_default()
 }
 
@@ -37,9 +32,7 @@ async fn hostile_bytes_get_the_named_error_and_harm_nobody() {
     // ATTACKS J01 to J04, J10, J13; requirements HTTP-003, HTTP-005, 6749-084.
     let mut server = Server::start().await;
     let long = "x".repeat(100_000);
-    let many = (0..300)
-        .map(|n| format!("x-{n}: y\r\n"))
-        .collect::<String>();
+    let many = (0..300).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
     let form = "content-type: application/x-www-form-urlencoded\r\nconnection: close\r\n";
     for (name, bytes, expected) in [
         ("not HTTP", "hello\r\n\r\n".to_owned(), &[400][..]),
@@ -65,9 +58,7 @@ async fn hostile_bytes_get_the_named_error_and_harm_nobody() {
     }
     let not_utf8 =
         b"GET /authorize?client_id=\xff HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(&server.address)
-        .await
-        .expect("the server listens");
+    let mut stream = TcpStream::connect(&server.address).await.expect("the server listens");
     stream.write_all(not_utf8).await.expect("written");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("closed");
@@ -85,9 +76,6 @@ async fn hostile_bytes_get_the_named_error_and_harm_nobody() {
     }
     assert!(server.is_running());
     let mut connection = server.connect().await;
-    let ready = connection
-        .send(Method::GET, "/readyz", &[], &[])
-        .await
-        .expect("an answer");
+    let ready = connection.send(Method::GET, "/readyz", &[], &[]).await.expect("an answer");
     assert_eq!(ready.status, StatusCode::OK);
 }

@@ -16,9 +16,7 @@ async fn send(
     address: String,
     request: http::Request<Vec<u8>>,
 ) -> Result<http::Response<Vec<u8>>, std::io::Error> {
-    let mut connection = Connection::open(&address)
-        .await
-        .expect("the server listens");
+    let mut connection = Connection::open(&address).await.expect("the server listens");
     let (parts, body) = request.into_parts();
     let headers: Vec<(&str, &str)> = parts
         .headers
@@ -29,10 +27,7 @@ async fn send(
     let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     let form: Vec<(&str, &str)> = form.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let target = parts.uri.path().to_owned();
-    let answer = connection
-        .send(parts.method, &target, &headers, &form)
-        .await
-        .expect("an answer");
+    let answer = connection.send(parts.method, &target, &headers, &form).await.expect("an answer");
     let mut response = http::Response::new(answer.body.into_bytes());
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
@@ -64,40 +59,20 @@ async fn the_oauth2_crate_walks_the_whole_story() {
         .set_pkce_challenge(challenge)
         .url();
     let mut connection = server.connect().await;
-    let target = format!(
-        "{}?{}",
-        authorize.path(),
-        authorize.query().expect("a query")
-    );
+    let target = format!("{}?{}", authorize.path(), authorize.query().expect("a query"));
     let answer = browser.follow(&mut connection, &target).await;
-    assert_eq!(
-        answer.parameter("state").as_deref(),
-        Some(state.secret().as_str())
-    );
-    assert_eq!(
-        answer.parameter("iss").as_deref(),
-        Some("http://127.0.0.1:8400")
-    );
+    assert_eq!(answer.parameter("state").as_deref(), Some(state.secret().as_str()));
+    assert_eq!(answer.parameter("iss").as_deref(), Some("http://127.0.0.1:8400"));
     let code = AuthorizationCode::new(answer.parameter("code").expect("a code"));
 
-    let tokens = client
-        .exchange_code(code)
-        .set_pkce_verifier(verifier)
-        .request_async(&http)
-        .await;
+    let tokens = client.exchange_code(code).set_pkce_verifier(verifier).request_async(&http).await;
     let tokens = tokens.expect("tokens");
     assert_eq!(*tokens.token_type(), BasicTokenType::Bearer);
     assert_eq!(tokens.scopes().map(Vec::len), Some(2));
     let refresh: RefreshToken = tokens.refresh_token().expect("a refresh token").clone();
-    let renewed = client
-        .exchange_refresh_token(&refresh)
-        .request_async(&http)
-        .await
-        .expect("renewed");
-    assert_ne!(
-        renewed.access_token().secret(),
-        tokens.access_token().secret()
-    );
+    let renewed =
+        client.exchange_refresh_token(&refresh).request_async(&http).await.expect("renewed");
+    assert_ne!(renewed.access_token().secret(), tokens.access_token().secret());
     let active = async |token| {
         let introspection = client.introspect(token).request_async(&http).await;
         introspection.expect("introspected").active()
@@ -114,10 +89,7 @@ async fn the_oauth2_crate_walks_the_whole_story() {
         .expect("revoked");
     assert!(!active(renewed.access_token()).await);
     assert!(!active(tokens.access_token()).await);
-    let refused = client
-        .exchange_refresh_token(&next)
-        .request_async(&http)
-        .await;
+    let refused = client.exchange_refresh_token(&next).request_async(&http).await;
     let Err(oauth2::RequestTokenError::ServerResponse(refused)) = refused else {
         panic!("refused")
     };

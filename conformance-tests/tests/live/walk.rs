@@ -22,10 +22,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn basic(&self) -> String {
         let pair = format!("{}:{}", self.id, self.secret);
-        format!(
-            "Basic {}",
-            base64::engine::general_purpose::STANDARD.encode(pair)
-        )
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     }
 
     pub(crate) async fn redeem(&self, connection: &mut Connection, code: &str) -> Option<Answer> {
@@ -35,34 +32,22 @@ impl Client {
             ("redirect_uri", CALLBACK),
             ("code_verifier", VERIFIER),
         ];
-        connection
-            .post("/token", &[("authorization", &self.basic())], &form)
-            .await
+        connection.post("/token", &[("authorization", &self.basic())], &form).await
     }
 
     pub(crate) async fn refresh(&self, connection: &mut Connection, token: &str) -> Option<Answer> {
         let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
-        connection
-            .post("/token", &[("authorization", &self.basic())], &form)
-            .await
+        connection.post("/token", &[("authorization", &self.basic())], &form).await
     }
 
     pub(crate) async fn revoke(&self, connection: &mut Connection, token: &str) -> Option<Answer> {
-        connection
-            .post(
-                "/revoke",
-                &[("authorization", &self.basic())],
-                &[("token", token)],
-            )
-            .await
+        connection.post("/revoke", &[("authorization", &self.basic())], &[("token", token)]).await
     }
 
     /// Whether the server says that a token of this client is active.
     pub(crate) async fn is_active(&self, connection: &mut Connection, token: &str) -> Option<bool> {
         let headers = [("authorization", &*self.basic())];
-        let answer = connection
-            .post("/introspect", &headers, &[("token", token)])
-            .await?;
+        let answer = connection.post("/introspect", &headers, &[("token", token)]).await?;
         answer.json()["active"].as_bool()
     }
 }
@@ -77,9 +62,7 @@ impl Browser {
     /// Signs in and allows the client everything, so that later requests get a code at once.
     pub(crate) async fn connect(server: &Server, client: &Client) -> Self {
         let mut browser = Self::default();
-        let mut connection = Connection::open(&server.address)
-            .await
-            .expect("the server listens");
+        let mut connection = Connection::open(&server.address).await.expect("the server listens");
         let target = authorize_target(client);
         let page = browser.open(&mut connection, &target).await;
         let action = attribute(&page.body, "action");
@@ -88,9 +71,7 @@ impl Browser {
             ("username", "alice"),
             ("password", "wonderland"),
         ];
-        let answer = browser
-            .send(&mut connection, Method::POST, &action, &form)
-            .await;
+        let answer = browser.send(&mut connection, Method::POST, &action, &form).await;
         let page = browser.open(&mut connection, &answer.location()).await;
         let action = attribute(&page.body, "action");
         let form = [
@@ -100,9 +81,7 @@ impl Browser {
             ("scope", "write"),
             ("decision", "allow"),
         ];
-        let answer = browser
-            .send(&mut connection, Method::POST, &action, &form)
-            .await;
+        let answer = browser.send(&mut connection, Method::POST, &action, &form).await;
         assert!(answer.parameter("code").is_some(), "{answer:?}");
         browser
     }
@@ -115,27 +94,19 @@ impl Browser {
     ) -> Option<String> {
         let cookie = self.header();
         let target = authorize_target(client);
-        let answer = connection
-            .send(Method::GET, &target, &[("cookie", &cookie)], &[])
-            .await?;
+        let answer = connection.send(Method::GET, &target, &[("cookie", &cookie)], &[]).await?;
         answer.parameter("code")
     }
 
     /// Takes this browser where a client sends it.
     pub(crate) async fn follow(&self, connection: &mut Connection, target: &str) -> Answer {
         let cookie = self.header();
-        let answer = connection
-            .send(Method::GET, target, &[("cookie", &cookie)], &[])
-            .await;
+        let answer = connection.send(Method::GET, target, &[("cookie", &cookie)], &[]).await;
         answer.expect("an answer")
     }
 
     fn header(&self) -> String {
-        self.cookies
-            .iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect::<Vec<_>>()
-            .join("; ")
+        self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("; ")
     }
 
     async fn open(&mut self, connection: &mut Connection, target: &str) -> Answer {
@@ -155,16 +126,10 @@ impl Browser {
         form: &[(&str, &str)],
     ) -> Answer {
         let cookie = self.header();
-        let answer = connection
-            .send(method, target, &[("cookie", &cookie)], form)
-            .await;
+        let answer = connection.send(method, target, &[("cookie", &cookie)], form).await;
         let answer = answer.expect("an answer");
         for line in answer.headers.get_all(header::SET_COOKIE) {
-            let (pair, _) = line
-                .to_str()
-                .expect("ASCII")
-                .split_once(';')
-                .expect("attributes");
+            let (pair, _) = line.to_str().expect("ASCII").split_once(';').expect("attributes");
             let (name, value) = pair.split_once('=').expect("a pair");
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
@@ -189,19 +154,14 @@ fn authorize_target(client: &Client) -> String {
 
 /// The first attribute of this name on a page, with the one escape that our values contain undone.
 fn attribute(page: &str, name: &str) -> String {
-    let (_, rest) = page
-        .split_once(&format!(" {name}=\""))
-        .unwrap_or_else(|| panic!("{name}: {page}"));
-    rest.split_once('"')
-        .expect("a value")
-        .0
-        .replace("&#x2f;", "/")
+    let (_, rest) =
+        page.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("{name}: {page}"));
+    rest.split_once('"').expect("a value").0.replace("&#x2f;", "/")
 }
 
 /// The value of a hidden field.
 fn value_of(page: &str, field: &str) -> String {
-    let (_, rest) = page
-        .split_once(&format!("name=\"{field}\""))
-        .unwrap_or_else(|| panic!("{field}: {page}"));
+    let (_, rest) =
+        page.split_once(&format!("name=\"{field}\"")).unwrap_or_else(|| panic!("{field}: {page}"));
     attribute(rest, "value")
 }

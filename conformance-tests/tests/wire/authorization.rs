@@ -27,10 +27,7 @@ const KNOWN: [(&str, &str); 14] = [
 
 /// The right value of a parameter, for this client.
 fn right<'a>(client: &'a Registered, name: &str) -> &'a str {
-    let value = KNOWN
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| *value);
+    let value = KNOWN.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     match value {
         Some("") => client.client.id.as_str(),
         value => value.expect("a known parameter"),
@@ -41,9 +38,7 @@ fn right<'a>(client: &'a Registered, name: &str) -> &'a str {
 fn fate(answer: &Answer) -> (u16, String, String) {
     let location = answer.location();
     let place = location.split(['?']).next().unwrap_or_default().to_owned();
-    let error = location
-        .starts_with(CALLBACK)
-        .then(|| answer.parameter("error"));
+    let error = location.starts_with(CALLBACK).then(|| answer.parameter("error"));
     (answer.status, place, error.unwrap_or_default())
 }
 
@@ -63,23 +58,11 @@ async fn what_is_wrong_with_a_request_is_told_to_its_client() {
     let table: Vec<(&str, Option<&str>, &str)> = vec![
         ("response_type", None, "invalid_request"),
         ("response_type", Some("token"), "unsupported_response_type"),
-        (
-            "response_type",
-            Some("code token"),
-            "unsupported_response_type",
-        ),
+        ("response_type", Some("code token"), "unsupported_response_type"),
         ("response_type", Some("CODE"), "unsupported_response_type"),
         ("response_type", Some("none"), "unsupported_response_type"),
-        (
-            "response_type",
-            Some("id_token"),
-            "unsupported_response_type",
-        ),
-        (
-            "response_type",
-            Some("code code"),
-            "unsupported_response_type",
-        ),
+        ("response_type", Some("id_token"), "unsupported_response_type"),
+        ("response_type", Some("code code"), "unsupported_response_type"),
         ("response_mode", Some("fragment"), "invalid_request"),
         ("response_mode", Some("form_post"), "invalid_request"),
         ("response_mode", Some("web_message"), "invalid_request"),
@@ -115,11 +98,7 @@ async fn what_is_wrong_with_a_request_is_told_to_its_client() {
         ("max_age", Some("1e3"), "invalid_request"),
         ("max_age", Some("18446744073709551616"), "invalid_request"),
         ("request", Some("a.b.c"), "request_not_supported"),
-        (
-            "request_uri",
-            Some("https://evil.example/"),
-            "request_uri_not_supported",
-        ),
+        ("request_uri", Some("https://evil.example/"), "request_uri_not_supported"),
         ("login_hint", Some(&long), "invalid_request"),
         ("ui_locales", Some(&long), "invalid_request"),
     ];
@@ -130,9 +109,7 @@ async fn what_is_wrong_with_a_request_is_told_to_its_client() {
         assert_eq!(answer.parameter("iss"), ISSUER, "{name}={value:?}");
     }
     // A state that is too long to carry is not cut in two; there is none in the answer.
-    let answer = world
-        .get(&authorize_url(&public, &[("state", Some(&long))]))
-        .await;
+    let answer = world.get(&authorize_url(&public, &[("state", Some(&long))])).await;
     answer.told("invalid_request");
     assert!(answer.parameters().iter().all(|(name, _)| name != "state"));
 }
@@ -146,10 +123,7 @@ async fn a_client_of_another_grant_type_is_told_so() {
         ..Registration::service("Nightly job", scope("read write"))
     };
     let client = world.register(&registration).await;
-    world
-        .get(&authorize_url(&client, &[]))
-        .await
-        .told("unauthorized_client");
+    world.get(&authorize_url(&client, &[])).await.told("unauthorized_client");
 }
 
 #[tokio::test]
@@ -159,19 +133,11 @@ async fn get_and_post_ask_the_same() {
     let client = world.public().await;
     let url = authorize_url(&client, &[]);
     let (path, form) = url.split_once('?').expect("a query");
-    let answers = [
-        world.get(&url).await,
-        world.send(request(Method::POST, path, &[], form)).await,
-    ];
+    let answers = [world.get(&url).await, world.send(request(Method::POST, path, &[], form)).await];
     for answer in answers {
         assert!(was_accepted(&answer), "{answer:?}");
         let mut browser = Browser::default();
-        let cookie = answer
-            .header("set-cookie")
-            .split_once(';')
-            .expect("a cookie")
-            .0
-            .to_owned();
+        let cookie = answer.header("set-cookie").split_once(';').expect("a cookie").0.to_owned();
         let (name, value) = cookie.split_once('=').expect("a pair");
         browser.cookies.insert(name.into(), value.into());
         let page = browser.open(&world, answer.location()).await;
@@ -186,9 +152,7 @@ async fn sent_empty_is_not_sent() {
     let world = World::new();
     for client in [world.public().await, world.without_pkce().await] {
         for (name, _) in KNOWN {
-            let empty = world
-                .get(&authorize_url(&client, &[(name, Some(""))]))
-                .await;
+            let empty = world.get(&authorize_url(&client, &[(name, Some(""))])).await;
             let absent = world.get(&authorize_url(&client, &[(name, None)])).await;
             assert_eq!(fate(&empty), fate(&absent), "{name}");
         }
@@ -227,9 +191,7 @@ async fn a_parameter_that_is_there_twice_is_refused() {
             let answers = [
                 world.get(&before).await,
                 world.get(&after).await,
-                world
-                    .send(request(Method::POST, path, &[], &format!("{form}&{extra}")))
-                    .await,
+                world.send(request(Method::POST, path, &[], &format!("{form}&{extra}"))).await,
                 world.send(request(Method::POST, &mixed, &[], form)).await,
             ];
             for answer in answers {
@@ -249,18 +211,10 @@ async fn a_name_that_is_escaped_is_still_that_name() {
     let world = World::new();
     let client = world.public().await;
     let url = authorize_url(&client, &[]);
-    assert!(was_accepted(
-        &world.get(&url.replace("state=", "%73tate=")).await
-    ));
-    world
-        .get(&format!("{url}&%73tate=2"))
-        .await
-        .told("invalid_request");
+    assert!(was_accepted(&world.get(&url.replace("state=", "%73tate=")).await));
+    world.get(&format!("{url}&%73tate=2")).await.told("invalid_request");
     // A semicolon divides nothing.
-    world
-        .get(&format!("{url};scope=admin"))
-        .await
-        .told("invalid_request");
+    world.get(&format!("{url};scope=admin")).await.told("invalid_request");
 }
 
 #[tokio::test]
@@ -280,17 +234,12 @@ async fn the_state_comes_back_as_it_was() {
         &long,
     ] {
         let answer = world
-            .get(&authorize_url(
-                &client,
-                &[("state", Some(state)), ("prompt", Some("none"))],
-            ))
+            .get(&authorize_url(&client, &[("state", Some(state)), ("prompt", Some("none"))]))
             .await;
         answer.told("login_required");
         assert_eq!(answer.parameter("state"), state);
         let mut browser = Browser::default();
-        let answer = browser
-            .walk(&world, &authorize_url(&client, &[("state", Some(state))]))
-            .await;
+        let answer = browser.walk(&world, &authorize_url(&client, &[("state", Some(state))])).await;
         assert_eq!(answer.parameter("state"), state);
         assert!(answer.parameter("code").starts_with("grc_"));
         assert_eq!(answer.parameter("iss"), ISSUER);
@@ -307,11 +256,7 @@ async fn the_redirect_tells_nothing_of_the_challenge() {
     let answer = browser.walk(&world, &authorize_url(&client, &[])).await;
     assert!(!answer.location().contains(CHALLENGE));
     assert!(!answer.location().contains('#'));
-    let names: Vec<String> = answer
-        .parameters()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let names: Vec<String> = answer.parameters().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["code", "state", "iss"]);
 }
 
@@ -321,34 +266,17 @@ async fn scopes_that_are_not_named_are_the_default_or_an_error() {
     let world = World::with_policy(|policy| policy.default_scope = Some(scope("read")));
     let client = world.confidential().await;
     let mut browser = Browser::default();
-    let answer = browser
-        .walk(&world, &authorize_url(&client, &[("scope", None)]))
-        .await;
-    let tokens = world
-        .redeem(&client, &answer.parameter("code"))
-        .await
-        .json();
+    let answer = browser.walk(&world, &authorize_url(&client, &[("scope", None)])).await;
+    let tokens = world.redeem(&client, &answer.parameter("code")).await.json();
     assert_eq!(tokens["scope"], "read");
     let service = world.service().await;
     let form = [("grant_type", "client_credentials")];
-    assert_eq!(
-        world.call("/token", &service, &form).await.json()["scope"],
-        "read"
-    );
+    assert_eq!(world.call("/token", &service, &form).await.json()["scope"], "read");
     let without = World::new();
     let service = without.service().await;
-    without
-        .call("/token", &service, &form)
-        .await
-        .refused(400, "invalid_scope");
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("scope", "write read"),
-    ];
-    assert_eq!(
-        without.call("/token", &service, &form).await.json()["scope"],
-        "read write"
-    );
+    without.call("/token", &service, &form).await.refused(400, "invalid_scope");
+    let form = [("grant_type", "client_credentials"), ("scope", "write read")];
+    assert_eq!(without.call("/token", &service, &form).await.json()["scope"], "read write");
 }
 
 #[tokio::test]
@@ -358,15 +286,11 @@ async fn no_script_of_another_origin_may_ask() {
     let client = world.public().await;
     let url = authorize_url(&client, &[]);
     for origin in ["https://client.example", "null", "https://evil.example"] {
-        let answer = world
-            .send(request(Method::GET, &url, &[("origin", origin)], ""))
-            .await;
+        let answer = world.send(request(Method::GET, &url, &[("origin", origin)], "")).await;
         assert!(was_accepted(&answer));
         assert_eq!(answer.header("access-control-allow-origin"), "");
         let preflight = [("origin", origin), ("access-control-request-method", "GET")];
-        let answer = world
-            .send(request(Method::OPTIONS, &url, &preflight, ""))
-            .await;
+        let answer = world.send(request(Method::OPTIONS, &url, &preflight, "")).await;
         assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST"));
     }
 }

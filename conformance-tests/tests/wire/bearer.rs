@@ -17,31 +17,18 @@ async fn knock(
     let headers: HeaderMap = values
         .iter()
         .map(|value| {
-            (
-                header::AUTHORIZATION,
-                HeaderValue::from_bytes(value.as_bytes()).expect("a header"),
-            )
+            (header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).expect("a header"))
         })
         .collect();
     let uri: Uri = uri.parse().expect("a URI");
-    let refused = match world
-        .server
-        .authorize_resource(&headers, &uri, needed)
-        .await
-    {
+    let refused = match world.server.authorize_resource(&headers, &uri, needed).await {
         Ok(_) => return Ok(()),
         Err(refused) => refused,
     };
-    let challenge = refused
-        .headers()
-        .get(header::WWW_AUTHENTICATE)
-        .expect("a challenge");
+    let challenge = refused.headers().get(header::WWW_AUTHENTICATE).expect("a challenge");
     assert_eq!(refused.headers()[header::CACHE_CONTROL], "no-store");
     assert!(refused.body().is_empty());
-    Err((
-        refused.status().as_u16(),
-        challenge.to_str().expect("ASCII").to_owned(),
-    ))
+    Err((refused.status().as_u16(), challenge.to_str().expect("ASCII").to_owned()))
 }
 
 /// The attributes of a challenge, read as RFC 9110 section 11.2 writes them.
@@ -52,25 +39,17 @@ fn attributes(challenge: &str) -> Vec<(String, String)> {
         let (name, value) = part.split_once("=\"").expect("an attribute");
         let value = value.trim_end_matches('"');
         assert!(
-            value
-                .bytes()
-                .all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\'),
+            value.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\'),
             "{challenge}"
         );
-        assert!(
-            found.iter().all(|(known, _)| known != name),
-            "twice: {challenge}"
-        );
+        assert!(found.iter().all(|(known, _)| known != name), "twice: {challenge}");
         found.push((name.to_owned(), value.to_owned()));
     }
     found
 }
 
 fn error(challenge: &str) -> Option<String> {
-    attributes(challenge)
-        .into_iter()
-        .find(|(name, _)| name == "error")
-        .map(|(_, value)| value)
+    attributes(challenge).into_iter().find(|(name, _)| name == "error").map(|(_, value)| value)
 }
 
 #[tokio::test]
@@ -95,22 +74,16 @@ async fn a_token_opens_what_it_is_for_and_nothing_else_does() {
         (vec!["Basic abc"], query.as_str()),
         (vec!["Token abc"], "/"),
     ] {
-        let (status, challenge) = knock(&world, &values, uri, &read)
-            .await
-            .expect_err("no token");
+        let (status, challenge) = knock(&world, &values, uri, &read).await.expect_err("no token");
         assert_eq!((status, error(&challenge)), (401, None), "{challenge}");
         assert!(attributes(&challenge).contains(&("realm".into(), crate::world::ISSUER.into())));
         assert!(attributes(&challenge).contains(&("scope".into(), "read".into())));
     }
     let wide = [scope("read"), scope("write")];
     for needed in [&write, &wide[0].union(&wide[1])] {
-        let (status, challenge) = knock(&world, &[&good], "/", needed)
-            .await
-            .expect_err("too little");
-        assert_eq!(
-            (status, error(&challenge).as_deref()),
-            (403, Some("insufficient_scope"))
-        );
+        let (status, challenge) =
+            knock(&world, &[&good], "/", needed).await.expect_err("too little");
+        assert_eq!((status, error(&challenge).as_deref()), (403, Some("insufficient_scope")));
         assert!(attributes(&challenge).contains(&("scope".into(), needed.to_string())));
     }
     for values in [
@@ -121,9 +94,7 @@ async fn a_token_opens_what_it_is_for_and_nothing_else_does() {
         vec!["Bearer a\"b\\c"],
         vec!["Bearer \u{e9}<script>"],
     ] {
-        let (status, challenge) = knock(&world, &values, "/", &read)
-            .await
-            .expect_err("malformed");
+        let (status, challenge) = knock(&world, &values, "/", &read).await.expect_err("malformed");
         assert_eq!(
             (status, error(&challenge).as_deref()),
             (400, Some("invalid_request")),
@@ -137,13 +108,8 @@ async fn a_token_opens_what_it_is_for_and_nothing_else_does() {
     let mutated = format!("{token}A");
     for wrong in ["x", "gra_x", &mutated, &code, &tokens.refresh] {
         let value = format!("Bearer {wrong}");
-        let (status, challenge) = knock(&world, &[&value], "/", &read)
-            .await
-            .expect_err("wrong");
-        assert_eq!(
-            (status, error(&challenge).as_deref()),
-            (401, Some("invalid_token"))
-        );
+        let (status, challenge) = knock(&world, &[&value], "/", &read).await.expect_err("wrong");
+        assert_eq!((status, error(&challenge).as_deref()), (401, Some("invalid_token")));
         assert!(!challenge.contains(wrong) || wrong == "x", "{challenge}");
     }
 }
@@ -161,20 +127,12 @@ async fn what_is_dead_opens_nothing_and_says_not_why() {
         match event {
             0 => world.pass(Duration::from_secs(3600)),
             1 => world.disable("alice"),
-            2 => world
-                .server
-                .remove_client(&client.client.id)
-                .await
-                .expect("removed"),
+            2 => world.server.remove_client(&client.client.id).await.expect("removed"),
             _ => {
-                world
-                    .call("/revoke", &client, &[("token", &tokens.refresh)])
-                    .await;
+                world.call("/revoke", &client, &[("token", &tokens.refresh)]).await;
             }
         }
-        let refused = knock(&world, &[&value], "/", &scope("read"))
-            .await
-            .expect_err("dead");
+        let refused = knock(&world, &[&value], "/", &scope("read")).await.expect_err("dead");
         assert_eq!(refused.0, 401);
         challenges.push(refused);
     }
@@ -192,9 +150,8 @@ async fn the_query_is_looked_at_only_where_the_policy_says_so() {
     assert_eq!(knock(&world, &[], &uri, &scope("read")).await, Ok(()));
     let value = format!("Bearer {token}");
     for uri in [uri.clone(), format!("{uri}&access_token={token}")] {
-        let (status, _) = knock(&world, &[&value], &uri, &scope("read"))
-            .await
-            .expect_err("two ways");
+        let (status, _) =
+            knock(&world, &[&value], &uri, &scope("read")).await.expect_err("two ways");
         assert_eq!(status, 400);
     }
 }
@@ -211,10 +168,8 @@ async fn a_store_that_is_away_is_no_dead_token() {
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
     for at in 0..2 {
         store.arm(crate::store::Trouble::once(at, false));
-        let refused = world
-            .server
-            .authorize_resource(&headers, &Uri::from_static("/"), &scope("read"))
-            .await;
+        let refused =
+            world.server.authorize_resource(&headers, &Uri::from_static("/"), &scope("read")).await;
         store.heal();
         let refused = refused.expect_err("away");
         assert_eq!(refused.status(), 503);

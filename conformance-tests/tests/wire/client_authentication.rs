@@ -48,17 +48,12 @@ async fn a_name_alone_never_authenticates_a_confidential_client() {
         ("/introspect", &client, vec![("token", &tokens.access)]),
     ];
     for (endpoint, who, form) in attempts {
-        for (name, value) in [
-            ("client_id", who.client.id.as_str()),
-            ("client_id", "unknown"),
-            ("x", ""),
-        ] {
+        for (name, value) in
+            [("client_id", who.client.id.as_str()), ("client_id", "unknown"), ("x", "")]
+        {
             let mut form = form.clone();
             form.push((name, value));
-            world
-                .post(endpoint, &[], &form)
-                .await
-                .refused(401, "invalid_client");
+            world.post(endpoint, &[], &form).await.refused(401, "invalid_client");
         }
         let wrong = basic(&who.client.id, "grk_wrong");
         world
@@ -75,10 +70,7 @@ async fn a_name_alone_never_authenticates_a_confidential_client() {
 async fn basic_and_form_both_work_and_each_is_registered() {
     // Requirements 6749-005, 6749-009, OA21-006; ATTACKS E01.
     let world = World::new();
-    let both = [
-        ClientAuthMethod::ClientSecretBasic,
-        ClientAuthMethod::ClientSecretPost,
-    ];
+    let both = [ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost];
     for (methods, in_header, in_form) in [
         (both.to_vec(), 200, 200),
         (vec![ClientAuthMethod::ClientSecretBasic], 200, 401),
@@ -106,10 +98,7 @@ async fn basic_and_form_both_work_and_each_is_registered() {
                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
             ));
             form.push(("client_assertion", "a.b.c"));
-            world
-                .post(endpoint, &[], &form)
-                .await
-                .refused(401, "invalid_client");
+            world.post(endpoint, &[], &form).await.refused(401, "invalid_client");
         }
     }
 }
@@ -141,41 +130,20 @@ async fn one_method_at_a_time() {
             ("/introspect", vec![("token", tokens.access.as_str())]),
         ] {
             let form = [form.as_slice(), addition].concat();
-            let answer = world
-                .post(endpoint, &[("authorization", &header)], &form)
-                .await;
+            let answer = world.post(endpoint, &[("authorization", &header)], &form).await;
             answer.refused(400, "invalid_request");
         }
     }
     let form = [
         &redemption(&code)[..],
-        &[
-            ("client_id", id),
-            ("client_secret", own),
-            ("client_assertion", "x"),
-        ],
+        &[("client_id", id), ("client_secret", own), ("client_assertion", "x")],
     ];
-    world
-        .post("/token", &[], &form.concat())
-        .await
-        .refused(400, "invalid_request");
-    let twice = [
-        ("authorization", header.as_str()),
-        ("authorization", header.as_str()),
-    ];
-    world
-        .post("/token", &twice, &redemption(&code))
-        .await
-        .refused(400, "invalid_request");
+    world.post("/token", &[], &form.concat()).await.refused(400, "invalid_request");
+    let twice = [("authorization", header.as_str()), ("authorization", header.as_str())];
+    world.post("/token", &twice, &redemption(&code)).await.refused(400, "invalid_request");
     // The same name in header and form is no second method.
     let form = [&redemption(&code)[..], &[("client_id", id)]].concat();
-    assert_eq!(
-        world
-            .post("/token", &[("authorization", &header)], &form)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(world.post("/token", &[("authorization", &header)], &form).await.status, 200);
     assert_eq!(world.refresh(&client, &tokens.refresh).await.status, 200);
 }
 
@@ -200,9 +168,7 @@ async fn the_uri_is_no_place_for_credentials() {
             };
             let target = format!("{endpoint}?{query}");
             for headers in [vec![], vec![("authorization", header.as_str())]] {
-                let answer = world
-                    .send(request(Method::POST, &target, &headers, &form))
-                    .await;
+                let answer = world.send(request(Method::POST, &target, &headers, &form)).await;
                 answer.refused(400, "invalid_request");
             }
         }
@@ -246,9 +212,7 @@ async fn basic_credentials_are_read_strictly() {
         &format!("{good}, {good}"),
     ] {
         for endpoint in ENDPOINTS {
-            with_header(&world, endpoint, bad)
-                .await
-                .refused(401, "invalid_client");
+            with_header(&world, endpoint, bad).await.refused(401, "invalid_client");
         }
     }
     let escaped: String = own.bytes().map(|b| format!("%{b:02x}")).collect();
@@ -258,11 +222,7 @@ async fn basic_credentials_are_read_strictly() {
         good.replace("Basic", "BASIC"),
         encoded(format!("{id}:{escaped}").as_bytes()),
     ] {
-        assert_eq!(
-            with_header(&world, "/token", &good).await.status,
-            200,
-            "{good}"
-        );
+        assert_eq!(with_header(&world, "/token", &good).await.status, 200, "{good}");
     }
 }
 
@@ -273,28 +233,15 @@ async fn a_public_client_cannot_become_more() {
     let client = world.public().await;
     let code = world.code(&client).await;
     let id = client.client.id.as_str();
-    let form = [
-        &redemption(&code)[..],
-        &[("client_id", id), ("client_secret", "made up")],
-    ]
-    .concat();
-    world
-        .post("/token", &[], &form)
-        .await
-        .refused(401, "invalid_client");
+    let form =
+        [&redemption(&code)[..], &[("client_id", id), ("client_secret", "made up")]].concat();
+    world.post("/token", &[], &form).await.refused(401, "invalid_client");
     let header = basic(&client.client.id, "made up");
-    let answer = world
-        .post("/token", &[("authorization", &header)], &redemption(&code))
-        .await;
+    let answer = world.post("/token", &[("authorization", &header)], &redemption(&code)).await;
     answer.refused(401, "invalid_client");
-    world
-        .call("/token", &client, &SERVICE)
-        .await
-        .refused(400, "unauthorized_client");
+    world.call("/token", &client, &SERVICE).await.refused(400, "unauthorized_client");
     let tokens = Tokens::of(&world.redeem(&client, &code).await);
-    let answer = world
-        .call("/introspect", &client, &[("token", &tokens.access)])
-        .await;
+    let answer = world.call("/introspect", &client, &[("token", &tokens.access)]).await;
     answer.refused(401, "invalid_client");
 }
 
@@ -304,35 +251,20 @@ async fn a_client_has_the_grant_types_it_registered() {
     let world = World::new();
     let client = world.confidential().await;
     let service = world.service().await;
-    world
-        .call("/token", &client, &SERVICE)
-        .await
-        .refused(400, "unauthorized_client");
+    world.call("/token", &client, &SERVICE).await.refused(400, "unauthorized_client");
     let code = world.code(&client).await;
-    world
-        .redeem(&service, &code)
-        .await
-        .refused(400, "unauthorized_client");
+    world.redeem(&service, &code).await.refused(400, "unauthorized_client");
     let tokens = Tokens::of(&world.redeem(&client, &code).await);
-    world
-        .refresh(&service, &tokens.refresh)
-        .await
-        .refused(400, "unauthorized_client");
+    world.refresh(&service, &tokens.refresh).await.refused(400, "unauthorized_client");
     let form = [("grant_type", "client_credentials"), ("scope", "admin")];
-    world
-        .call("/token", &service, &form)
-        .await
-        .refused(400, "invalid_scope");
+    world.call("/token", &service, &form).await.refused(400, "invalid_scope");
     let once = Registration {
         grant_types: vec![grantor::model::GrantType::AuthorizationCode],
         ..Registration::confidential("Once", CALLBACK, scope("read write"))
     };
     let once = world.register(&once).await;
     let tokens = world.tokens(&once).await;
-    assert_eq!(
-        tokens.refresh, "",
-        "9700-034: not registered for it, so none is issued"
-    );
+    assert_eq!(tokens.refresh, "", "9700-034: not registered for it, so none is issued");
 }
 
 #[tokio::test]
@@ -342,11 +274,7 @@ async fn wrong_and_unknown_look_the_same() {
     let client = world.service().await;
     let public = world.public().await;
     let removed = world.service().await;
-    world
-        .server
-        .remove_client(&removed.client.id)
-        .await
-        .expect("removed");
+    world.server.remove_client(&removed.client.id).await.expect("removed");
     let unknown = grantor::model::ClientId::parse("unknown").expect("id");
     for endpoint in ENDPOINTS {
         let mut answers = Vec::new();
@@ -390,9 +318,7 @@ async fn guessing_is_slowed_down_and_the_right_secret_works_on() {
         let answer = with_header(&world, endpoint, &basic(&other.client.id, "grk_wrong")).await;
         answer.refused(401, "invalid_client");
         world.pass(Duration::from_secs(60));
-        with_header(&world, endpoint, &wrong)
-            .await
-            .refused(401, "invalid_client");
+        with_header(&world, endpoint, &wrong).await.refused(401, "invalid_client");
     }
 }
 
@@ -401,19 +327,12 @@ async fn a_rotated_secret_works_for_the_overlap_and_no_longer() {
     // ATTACKS E16; requirement 6749-035.
     let world = World::new();
     let old = world.service().await;
-    let new = world
-        .server
-        .rotate_client_secret(&old.client.id)
-        .await
-        .expect("rotated");
+    let new = world.server.rotate_client_secret(&old.client.id).await.expect("rotated");
     for client in [&old, &new] {
         assert_eq!(world.call("/token", client, &SERVICE).await.status, 200);
     }
     world.pass(Duration::from_secs(86_400));
-    world
-        .call("/token", &old, &SERVICE)
-        .await
-        .refused(401, "invalid_client");
+    world.call("/token", &old, &SERVICE).await.refused(401, "invalid_client");
     assert_eq!(world.call("/token", &new, &SERVICE).await.status, 200);
 }
 
@@ -443,15 +362,7 @@ async fn a_type_is_recorded_and_never_changes() {
     world.get(&url).await.told("invalid_request");
     let mut browser = crate::world::Browser::default();
     for _ in 0..2 {
-        let page = browser
-            .reach_consent(&world, &crate::world::authorize_url(&app, &[]))
-            .await;
-        assert_eq!(
-            browser
-                .decide(&world, &page, &["read"], "allow")
-                .await
-                .status,
-            303
-        );
+        let page = browser.reach_consent(&world, &crate::world::authorize_url(&app, &[])).await;
+        assert_eq!(browser.decide(&world, &page, &["read"], "allow").await.status, 303);
     }
 }

@@ -42,20 +42,14 @@ async fn of_many_redemptions_one_wins_and_then_all_is_revoked() {
             async move { world.redeem(&client, &code).await }
         })
         .await;
-        let won: Vec<_> = answers
-            .iter()
-            .filter(|answer| answer.status == 200)
-            .collect();
+        let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
         assert_eq!(won.len(), 1);
         for answer in answers.iter().filter(|answer| answer.status != 200) {
             answer.refused(400, "invalid_grant");
         }
         let tokens = Tokens::of(won[0]);
         assert!(!world.is_active(&tokens.access).await);
-        world
-            .refresh(&client, &tokens.refresh)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
     }
 }
 
@@ -102,21 +96,9 @@ async fn end(world: &World, client: &Registered, how: End, refresh: &str) {
             let answer = world.call("/revoke", client, &[("token", refresh)]).await;
             assert_eq!(answer.status, 200, "{answer:?}");
         }
-        End::Withdraw => world
-            .server
-            .withdraw_consent(&alice(), id)
-            .await
-            .expect("withdrawn"),
-        End::RevokeSubject => world
-            .server
-            .revoke_subject(&alice())
-            .await
-            .expect("revoked"),
-        End::RevokeClient => world
-            .server
-            .revoke_client_grants(id)
-            .await
-            .expect("revoked"),
+        End::Withdraw => world.server.withdraw_consent(&alice(), id).await.expect("withdrawn"),
+        End::RevokeSubject => world.server.revoke_subject(&alice()).await.expect("revoked"),
+        End::RevokeClient => world.server.revoke_client_grants(id).await.expect("revoked"),
         End::RemoveClient => world.server.remove_client(id).await.expect("removed"),
     }
 }
@@ -200,21 +182,11 @@ async fn many_withdrawals_at_once_are_one() {
                 (Arc::clone(&world), Arc::clone(&client), live.access.clone());
             tasks.spawn(async move {
                 // Whoever comes when it is over finds nothing to withdraw.
-                let _ = world
-                    .server
-                    .withdraw_consent(&alice(), &client.client.id)
-                    .await;
+                let _ = world.server.withdraw_consent(&alice(), &client.client.id).await;
                 assert!(!world.is_active(&access).await);
             });
         }
         tasks.join_all().await;
-        assert!(
-            world
-                .server
-                .connections(&alice())
-                .await
-                .expect("listed")
-                .is_empty()
-        );
+        assert!(world.server.connections(&alice()).await.expect("listed").is_empty());
     }
 }

@@ -15,14 +15,9 @@ async fn a_user_sees_and_withdraws_what_was_allowed() {
     let mut tokens = Vec::new();
     for client in [&client, &other] {
         let answer = alice.walk(&world, &authorize_url(client, &[])).await;
-        tokens.push(Tokens::of(
-            &world.redeem(client, &answer.parameter("code")).await,
-        ));
+        tokens.push(Tokens::of(&world.redeem(client, &answer.parameter("code")).await));
     }
-    let pending = alice
-        .open(&world, &authorize_url(&client, &[]))
-        .await
-        .parameter("code");
+    let pending = alice.open(&world, &authorize_url(&client, &[])).await.parameter("code");
     let mut mallory = Browser::of(&world, "mallory").await;
     let answer = mallory.walk(&world, &authorize_url(&client, &[])).await;
     let theirs = Tokens::of(&world.redeem(&client, &answer.parameter("code")).await);
@@ -30,48 +25,27 @@ async fn a_user_sees_and_withdraws_what_was_allowed() {
     for text in ["Calendar", "Phone", "See your calendar", "withdraw-1"] {
         assert!(page.body.contains(text), "{text}: {page:?}");
     }
-    assert!(
-        !page.body.contains(&tokens[0].access) && !page.body.contains("grk_"),
-        "ATTACKS K01"
-    );
+    assert!(!page.body.contains(&tokens[0].access) && !page.body.contains("grk_"), "ATTACKS K01");
     let mut form = hidden(&page)[..1].to_vec();
     form.push(("client_id".into(), client.client.id.as_str().into()));
     // What somebody else allowed is not theirs to withdraw.
     let apps = mallory.get(&world, "/apps").await;
     let mut foreign = hidden(&apps)[..1].to_vec();
     foreign.push(("client_id".into(), other.client.id.as_str().into()));
-    assert_eq!(
-        mallory
-            .post(&world, "/apps/withdraw", &borrowed(&foreign))
-            .await
-            .status,
-        303
-    );
+    assert_eq!(mallory.post(&world, "/apps/withdraw", &borrowed(&foreign)).await.status, 303);
     assert!(world.is_active(&tokens[1].access).await);
     for turn in 0..2 {
         let answer = alice.post(&world, "/apps/withdraw", &borrowed(&form)).await;
-        assert_eq!(
-            (answer.status, answer.location()),
-            (303, "/apps?withdrawn"),
-            "turn {turn}"
-        );
+        assert_eq!((answer.status, answer.location()), (303, "/apps?withdrawn"), "turn {turn}");
         assert!(!world.is_active(&tokens[0].access).await);
     }
-    world
-        .refresh(&client, &tokens[0].refresh)
-        .await
-        .refused(400, "invalid_grant");
-    world
-        .redeem(&client, &pending)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &tokens[0].refresh).await.refused(400, "invalid_grant");
+    world.redeem(&client, &pending).await.refused(400, "invalid_grant");
     assert!(world.is_active(&tokens[1].access).await);
     assert!(world.is_active(&theirs.access).await);
     let page = alice.get(&world, "/apps?withdrawn").await;
     assert!(!page.body.contains("Calendar</bdi>") && page.body.contains("role=\"status\""));
-    alice
-        .reach_consent(&world, &authorize_url(&client, &[]))
-        .await;
+    alice.reach_consent(&world, &authorize_url(&client, &[])).await;
 }
 
 #[tokio::test]
@@ -85,29 +59,17 @@ async fn whoever_is_not_signed_in_is_asked_to() {
     let before = hidden(&page)[..1].to_vec();
     let mut form = before.clone();
     form.push(("client_id".into(), client.client.id.as_str().into()));
-    guest
-        .post(&world, "/apps/withdraw", &borrowed(&form))
-        .await
-        .explained(403);
+    guest.post(&world, "/apps/withdraw", &borrowed(&form)).await.explained(403);
     let page = guest.sign_in(&world, &page, "alice", PASSWORD).await;
     assert!(page.body.contains("id=\"logout\""), "{page:?}");
-    guest
-        .post(&world, "/apps/withdraw", &borrowed(&form))
-        .await
-        .explained(403);
-    guest
-        .post(&world, "/apps/logout", &borrowed(&before))
-        .await
-        .explained(403);
+    guest.post(&world, "/apps/withdraw", &borrowed(&form)).await.explained(403);
+    guest.post(&world, "/apps/logout", &borrowed(&before)).await.explained(403);
     assert!(world.is_active(&tokens.access).await);
     for odd in ["", "no such client", "\0", "unknown"] {
         let mut form = hidden(&page)[..1].to_vec();
         form.push(("client_id".into(), odd.into()));
         let answer = guest.post(&world, "/apps/withdraw", &borrowed(&form)).await;
-        assert!(
-            [303, 400, 403].contains(&answer.status),
-            "{odd:?}: {answer:?}"
-        );
+        assert!([303, 400, 403].contains(&answer.status), "{odd:?}: {answer:?}");
     }
     assert!(world.is_active(&tokens.access).await);
 }
@@ -127,13 +89,7 @@ async fn signing_out_leads_nowhere_else() {
         let mut browser = Browser::of(&world, "alice").await;
         let page = browser.get(&world, "/apps").await;
         let mut form = hidden(&page)[..1].to_vec();
-        for name in [
-            "return_to",
-            "next",
-            "redirect",
-            "post_logout_redirect_uri",
-            "redirect_uri",
-        ] {
+        for name in ["return_to", "next", "redirect", "post_logout_redirect_uri", "redirect_uri"] {
             form.push((name.into(), evil.into()));
         }
         let answer = browser.post(&world, "/apps/logout", &borrowed(&form)).await;

@@ -138,10 +138,8 @@ impl Step {
 
     async fn take(self, world: &World, case: &mut Case) -> Answer {
         let client = &case.client;
-        let tokens = case.tokens.clone().unwrap_or(Tokens {
-            access: String::new(),
-            refresh: String::new(),
-        });
+        let tokens =
+            case.tokens.clone().unwrap_or(Tokens { access: String::new(), refresh: String::new() });
         let page = case.page.clone();
         let page = || page.clone().expect("a page");
         match self {
@@ -157,52 +155,30 @@ impl Step {
                 let mut form = hidden(&page);
                 form.push(("username".into(), "alice".into()));
                 form.push(("password".into(), PASSWORD.into()));
-                case.browser
-                    .post(world, &action(&page), &borrowed(&form))
-                    .await
+                case.browser.post(world, &action(&page), &borrowed(&form)).await
             }
-            Self::Allow => {
-                case.browser
-                    .decide(world, &page(), &["read", "write"], "allow")
-                    .await
-            }
+            Self::Allow => case.browser.decide(world, &page(), &["read", "write"], "allow").await,
             Self::Deny => case.browser.decide(world, &page(), &[], "deny").await,
             Self::Redeem => world.redeem(client, &case.code).await,
-            Self::Refresh => {
-                world
-                    .call("/token", client, &renewal(&tokens.refresh))
-                    .await
-            }
+            Self::Refresh => world.call("/token", client, &renewal(&tokens.refresh)).await,
             Self::Service => world.call("/token", client, &SERVICE).await,
-            Self::RevokeAccess => {
-                world
-                    .call("/revoke", client, &[("token", &tokens.access)])
-                    .await
-            }
+            Self::RevokeAccess => world.call("/revoke", client, &[("token", &tokens.access)]).await,
             Self::RevokeRefresh => {
-                world
-                    .call("/revoke", client, &[("token", &tokens.refresh)])
-                    .await
+                world.call("/revoke", client, &[("token", &tokens.refresh)]).await
             }
             Self::Introspect => {
-                world
-                    .call("/introspect", client, &[("token", &tokens.access)])
-                    .await
+                world.call("/introspect", client, &[("token", &tokens.access)]).await
             }
             Self::Apps => case.browser.get(world, "/apps").await,
             Self::Withdraw => {
                 let token = hidden(&page())[0].1.clone();
-                let form = [
-                    ("form_token", token.as_str()),
-                    ("client_id", client.client.id.as_str()),
-                ];
+                let form =
+                    [("form_token", token.as_str()), ("client_id", client.client.id.as_str())];
                 case.browser.post(world, "/apps/withdraw", &form).await
             }
             Self::SignOut => {
                 let token = hidden(&page())[0].1.clone();
-                case.browser
-                    .post(world, "/apps/logout", &[("form_token", &token)])
-                    .await
+                case.browser.post(world, "/apps/logout", &[("form_token", &token)]).await
             }
         }
     }
@@ -216,10 +192,7 @@ impl Step {
                 assert!(answer.location().starts_with('/'), "{self:?}: {answer:?}");
             }
             Self::Allow | Self::Remembered => {
-                assert!(
-                    answer.parameter("code").starts_with("grc_"),
-                    "{self:?}: {answer:?}"
-                );
+                assert!(answer.parameter("code").starts_with("grc_"), "{self:?}: {answer:?}");
             }
             Self::Deny => answer.told("access_denied"),
             Self::Introspect => assert_eq!(answer.json()["active"], true),
@@ -282,17 +255,11 @@ async fn a_store_that_fails_at_any_call_never_makes_a_wrong_answer() {
                 match step {
                     Step::Withdraw | Step::RevokeRefresh | Step::RevokeAccess => {
                         let tokens = case.tokens.expect("tokens");
-                        assert!(
-                            !world.is_active(&tokens.access).await,
-                            "{step:?} {trouble:?}"
-                        );
+                        assert!(!world.is_active(&tokens.access).await, "{step:?} {trouble:?}");
                     }
                     Step::SignOut => {
                         let page = before_session(&world, &case.browser).await;
-                        assert!(
-                            page.body.contains("id=\"password\""),
-                            "{step:?} {trouble:?}"
-                        );
+                        assert!(page.body.contains("id=\"password\""), "{step:?} {trouble:?}");
                     }
                     _ => {}
                 }
@@ -339,10 +306,7 @@ async fn a_refresh_whose_answer_was_lost_with_the_store_is_answered_after_all() 
     let client = world.public().await;
     let tokens = world.tokens(&client).await;
     store.arm(Trouble::from(1, true));
-    world
-        .refresh(&client, &tokens.refresh)
-        .await
-        .refused(503, "temporarily_unavailable");
+    world.refresh(&client, &tokens.refresh).await.refused(503, "temporarily_unavailable");
     store.heal();
     let again = Tokens::of(&world.restarted().refresh(&client, &tokens.refresh).await);
     assert!(world.is_active(&again.access).await);
@@ -363,13 +327,7 @@ async fn conflicts_are_decided_again() {
         }
     }
     let (store, world) = troubled();
-    for step in [
-        Step::Authorize,
-        Step::Redeem,
-        Step::Refresh,
-        Step::Service,
-        Step::RevokeRefresh,
-    ] {
+    for step in [Step::Authorize, Step::Redeem, Step::Refresh, Step::Service, Step::RevokeRefresh] {
         let mut case = step.prepare(&world).await;
         store.arm(Trouble::Conflicts(usize::MAX));
         let answer = step.take(&world, &mut case).await;
@@ -393,16 +351,10 @@ async fn the_browser_is_sent_back_with_the_news_where_that_is_safe() {
     assert_eq!(answer.parameter("iss"), ISSUER);
     store.arm(Trouble::from(0, false));
     world.get(&url).await.explained(503);
-    world
-        .get(&authorize_url(&client, &[("client_id", Some("unknown"))]))
-        .await
-        .explained(503);
+    world.get(&authorize_url(&client, &[("client_id", Some("unknown"))])).await.explained(503);
     store.arm(Trouble::from(1, false));
     let evil = [("redirect_uri", Some("https://evil.example/"))];
-    world
-        .get(&authorize_url(&client, &evil))
-        .await
-        .explained(400);
+    world.get(&authorize_url(&client, &evil)).await.explained(400);
     store.heal();
     assert!(world.get(&url).await.location().starts_with("/interaction"));
 }
@@ -411,14 +363,9 @@ async fn the_browser_is_sent_back_with_the_news_where_that_is_safe() {
 async fn a_user_database_that_is_away_is_no_wrong_password_and_no_lost_grant() {
     // Requirement HTTP-009; ATTACKS K04, D06: 503, and the same request is good afterwards.
     let world = World::new();
-    for step in [
-        Step::Login,
-        Step::Allow,
-        Step::Redeem,
-        Step::Refresh,
-        Step::Introspect,
-        Step::AppsLogin,
-    ] {
+    for step in
+        [Step::Login, Step::Allow, Step::Redeem, Step::Refresh, Step::Introspect, Step::AppsLogin]
+    {
         let mut case = step.prepare(&world).await;
         world.users.away.store(true, Ordering::SeqCst);
         let answer = step.take(&world, &mut case).await;
@@ -436,18 +383,9 @@ async fn a_damaged_record_is_no_answer_either() {
     let tokens = world.tokens(&client).await;
     let other = world.tokens(&client).await;
     let listing = grantor::storage::Listing::Index(grantor::storage::Index::grants_of(&alice()));
-    let keys = world
-        .storage
-        .list(&listing, None, 100)
-        .await
-        .expect("listed")
-        .keys;
+    let keys = world.storage.list(&listing, None, 100).await.expect("listed").keys;
     for key in &keys {
-        let stored = world
-            .storage
-            .load(std::slice::from_ref(key))
-            .await
-            .expect("loaded");
+        let stored = world.storage.load(std::slice::from_ref(key)).await.expect("loaded");
         let stored = stored[0].clone().expect("there");
         let commit = grantor::storage::Commit {
             key: key.clone(),
@@ -462,10 +400,7 @@ async fn a_damaged_record_is_no_answer_either() {
         let _ = world.storage.commit(commit).await.expect("committed");
     }
     for token in [&tokens.refresh, &other.refresh] {
-        world
-            .refresh(&client, token)
-            .await
-            .refused(503, "temporarily_unavailable");
+        world.refresh(&client, token).await.refused(503, "temporarily_unavailable");
     }
     assert_eq!(
         Tokens::of(&world.redeem(&client, &world.code(&client).await).await).access[..4],
@@ -504,10 +439,7 @@ async fn a_process_that_dies_between_any_two_calls_leaves_nothing_half_done() {
             if step == Step::Withdraw {
                 let tokens = case.tokens.expect("tokens");
                 assert!(!world.is_active(&tokens.access).await, "stopped at {at}");
-                world
-                    .refresh(&case.client, &tokens.refresh)
-                    .await
-                    .refused(400, "invalid_grant");
+                world.refresh(&case.client, &tokens.refresh).await.refused(400, "invalid_grant");
             }
         }
     }
@@ -529,35 +461,15 @@ async fn a_withdrawal_that_was_cut_short_is_taken_up_again() {
         let world = world.restarted();
         if cut.is_err() {
             let listed = world.server.connections(&alice()).await.expect("listed");
-            assert!(
-                listed.iter().any(|connection| connection.client_id == *id),
-                "stopped at {at}"
-            );
-            world
-                .server
-                .withdraw_consent(&alice(), id)
-                .await
-                .expect("withdrawn");
+            assert!(listed.iter().any(|connection| connection.client_id == *id), "stopped at {at}");
+            world.server.withdraw_consent(&alice(), id).await.expect("withdrawn");
         }
         for tokens in &live {
             assert!(!world.is_active(&tokens.access).await, "stopped at {at}");
-            world
-                .refresh(&client, &tokens.refresh)
-                .await
-                .refused(400, "invalid_grant");
+            world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
         }
-        world
-            .redeem(&client, &pending)
-            .await
-            .refused(400, "invalid_grant");
-        assert!(
-            world
-                .server
-                .connections(&alice())
-                .await
-                .expect("listed")
-                .is_empty()
-        );
+        world.redeem(&client, &pending).await.refused(400, "invalid_grant");
+        assert!(world.server.connections(&alice()).await.expect("listed").is_empty());
     }
     let again = world.tokens(&client).await;
     assert!(world.is_active(&again.access).await);
@@ -574,18 +486,11 @@ async fn a_code_on_its_way_does_not_outlive_a_withdrawal() {
             let mut browser = Browser::of(&world, "alice").await;
             browser.walk(&world, &authorize_url(&client, &[])).await;
             let url = authorize_url(&client, &[("prompt", (!remembered).then_some("consent"))]);
-            let page = if remembered {
-                None
-            } else {
-                Some(browser.reach_consent(&world, &url).await)
-            };
+            let page =
+                if remembered { None } else { Some(browser.reach_consent(&world, &url).await) };
             let step = async {
                 match &page {
-                    Some(page) => {
-                        browser
-                            .decide(&world, page, &["read", "write"], "allow")
-                            .await
-                    }
+                    Some(page) => browser.decide(&world, page, &["read", "write"], "allow").await,
                     None => browser.get(&world, &url).await,
                 }
             };
@@ -613,12 +518,7 @@ async fn a_code_on_its_way_does_not_outlive_a_withdrawal() {
             }
             // The user may have been asked anew, or allowed after the withdrawal; but what there is
             // now is what the page of connected apps shows.
-            let listed = !world
-                .server
-                .connections(&alice())
-                .await
-                .expect("listed")
-                .is_empty();
+            let listed = !world.server.connections(&alice()).await.expect("listed").is_empty();
             if answer.location().starts_with(CALLBACK) && answer.location().contains("code=") {
                 let redeemed = world.redeem(&client, &answer.parameter("code")).await;
                 assert_eq!(redeemed.status == 200, listed, "at {at}: {redeemed:?}");
@@ -646,10 +546,7 @@ async fn codes_of_a_dead_process_are_redeemed_by_the_next() {
         let world = world.restarted();
         let tokens = Tokens::of(&world.redeem(&client, &code).await);
         assert!(world.is_active(&tokens.access).await);
-        world
-            .redeem(&client, &code)
-            .await
-            .refused(400, "invalid_grant");
+        world.redeem(&client, &code).await.refused(400, "invalid_grant");
         assert!(!world.is_active(&tokens.access).await);
     }
 }

@@ -13,11 +13,8 @@ use crate::world::{
 
 /// A request of a browser whose user the host has signed in.
 async fn as_host(world: &World, browser: &mut Browser, who: Option<&str>, target: &str) -> Answer {
-    let cookies: Vec<String> = browser
-        .cookies
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let cookies: Vec<String> =
+        browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut request = request(Method::GET, target, &[("cookie", &cookies.join("; "))], "");
     if let Some(who) = who {
         request.extensions_mut().insert(Authentication {
@@ -44,24 +41,14 @@ async fn a_host_that_signs_in_itself_says_who_it_is() {
     let interaction = first.location().to_owned();
     let answer = as_host(&world, &mut browser, None, &interaction).await;
     assert_eq!(answer.status, 303);
-    assert!(
-        answer
-            .location()
-            .starts_with("/login?theme=dark&return_to="),
-        "{answer:?}"
-    );
+    assert!(answer.location().starts_with("/login?theme=dark&return_to="), "{answer:?}");
     assert_eq!(answer.parameter("return_to"), interaction);
     assert!(interaction.starts_with("/interaction?interaction=gri_"));
     // The host sends the browser back and says who it is.
     let page = as_host(&world, &mut browser, Some("alice"), &interaction).await;
-    assert!(
-        page.body.contains("id=\"allow\"") && page.body.contains("alice"),
-        "{page:?}"
-    );
+    assert!(page.body.contains("id=\"allow\"") && page.body.contains("alice"), "{page:?}");
     // In another browser it is nobody's, whoever the host says is there.
-    as_host(&world, &mut Browser::default(), Some("alice"), &interaction)
-        .await
-        .explained(400);
+    as_host(&world, &mut Browser::default(), Some("alice"), &interaction).await.explained(400);
     // Somebody whose account does not stand is not signed in.
     world.disable("mallory");
     let answer = as_host(&world, &mut browser, Some("mallory"), &interaction).await;
@@ -77,9 +64,7 @@ async fn an_issuer_with_a_path_has_everything_below_it() {
     // Requirements 8414-008, 8414-009, 8414-012, 9207-002, 9207-003, 9700-025; ATTACKS K10, K15.
     for issuer in ["https://as.example/t1", "https://as.example/t1/"] {
         let world = World::at(issuer, Arc::new(MemoryStorage::new()), |builder| builder);
-        let metadata = world
-            .get("/.well-known/oauth-authorization-server/t1")
-            .await;
+        let metadata = world.get("/.well-known/oauth-authorization-server/t1").await;
         assert_eq!(metadata.status, 200, "{metadata:?}");
         let metadata = metadata.json();
         assert_eq!(metadata["issuer"], issuer);
@@ -116,11 +101,7 @@ async fn one_server_knows_nothing_of_anothers() {
     // Requirements 9700-025, 9207-001; ATTACKS K10, B10: code, tokens, session and interaction of one issuer at
     // the next.
     let one = World::new();
-    let two = World::at(
-        "https://other.example",
-        Arc::new(MemoryStorage::new()),
-        |builder| builder,
-    );
+    let two = World::at("https://other.example", Arc::new(MemoryStorage::new()), |builder| builder);
     let chosen = |name: &str| grantor::protocol::register::Registration {
         client_id: Some(grantor::model::ClientId::parse("same-name").expect("id")),
         ..grantor::protocol::register::Registration::public(
@@ -137,9 +118,7 @@ async fn one_server_knows_nothing_of_anothers() {
     let code = answer.parameter("code");
     let tokens = one.tokens(&client).await;
     two.redeem(&twin, &code).await.refused(400, "invalid_grant");
-    two.refresh(&twin, &tokens.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    two.refresh(&twin, &tokens.refresh).await.refused(400, "invalid_grant");
     assert!(!two.is_active(&tokens.access).await);
     let page = browser.clone().get(&two, "/apps").await;
     assert!(page.body.contains("id=\"password\""));
@@ -180,10 +159,7 @@ async fn what_a_proxy_might_say_changes_nothing() {
             assert!(!answer.body.contains("evil"), "{answer:?}");
             assert!(!answer.location().contains("evil"), "{answer:?}");
             if target != "/apps" {
-                assert_eq!(
-                    (&answer.body, answer.location()),
-                    (&plain.body, plain.location())
-                );
+                assert_eq!((&answer.body, answer.location()), (&plain.body, plain.location()));
             }
         }
     }
@@ -194,35 +170,25 @@ async fn what_a_proxy_might_say_changes_nothing() {
     );
     let headers = [&spoofed[..], &[("authorization", header.as_str())]].concat();
     let form = encode(&redemption(&code));
-    let answer = world
-        .send(request(Method::POST, "/token", &headers, &form))
-        .await;
+    let answer = world.send(request(Method::POST, "/token", &headers, &form)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[tokio::test]
 async fn over_plain_http_on_loopback_the_cookies_say_so() {
     // Requirement HTTP-001, 6749-013: for development only; the rules of the house check the attributes.
-    let world = World::at(
-        "http://127.0.0.1:8400",
-        Arc::new(MemoryStorage::new()),
-        |builder| builder,
-    );
+    let world =
+        World::at("http://127.0.0.1:8400", Arc::new(MemoryStorage::new()), |builder| builder);
     let client = world.public().await;
     let mut browser = Browser::default();
-    let page = browser
-        .reach_consent(&world, &authorize_url(&client, &[]))
-        .await;
+    let page = browser.reach_consent(&world, &authorize_url(&client, &[])).await;
     assert!(browser.cookies.contains_key("grantor-session"));
     assert_eq!(hidden(&page).len(), 2);
     let answer = browser.decide(&world, &page, &["read"], "allow").await;
     assert_eq!(answer.parameter("iss"), "http://127.0.0.1:8400");
-    for issuer in [
-        "http://as.example",
-        "http://10.0.0.1",
-        "https://as.example?x",
-        "https://as.example#x",
-    ] {
+    for issuer in
+        ["http://as.example", "http://10.0.0.1", "https://as.example?x", "https://as.example#x"]
+    {
         grantor::model::Issuer::parse(issuer).expect_err("6749-013, 6749-031, 7662-001, 8414-001");
     }
 }

@@ -55,9 +55,7 @@ async fn what_is_not_active_has_no_story() {
     let resource = world.resource_server().await;
     let live = world.tokens(&client).await;
     let revoked = world.tokens(&client).await;
-    world
-        .call("/revoke", &client, &[("token", &revoked.access)])
-        .await;
+    world.call("/revoke", &client, &[("token", &revoked.access)]).await;
     let full_width: String = live.access.replace('_', "\u{ff3f}");
     for token in [
         "x",
@@ -69,14 +67,8 @@ async fn what_is_not_active_has_no_story() {
         &revoked.access,
         &"x".repeat(8000),
     ] {
-        let answer = world
-            .call("/introspect", &resource, &[("token", token)])
-            .await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, INACTIVE),
-            "{token:?}"
-        );
+        let answer = world.call("/introspect", &resource, &[("token", token)]).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, INACTIVE), "{token:?}");
     }
     assert!(world.is_active(&live.access).await);
     world.pass(Duration::from_secs(3599));
@@ -84,15 +76,10 @@ async fn what_is_not_active_has_no_story() {
     world.pass(Duration::from_secs(1));
     assert!(!world.is_active(&live.access).await);
     world.pass(Duration::from_secs(86_400 * 14));
-    let answer = world
-        .call("/introspect", &client, &[("token", &live.refresh)])
-        .await;
+    let answer = world.call("/introspect", &client, &[("token", &live.refresh)]).await;
     assert_eq!(answer.body, INACTIVE);
     for form in [vec![], vec![("token", "")]] {
-        world
-            .call("/introspect", &resource, &form)
-            .await
-            .refused(400, "invalid_request");
+        world.call("/introspect", &resource, &form).await.refused(400, "invalid_request");
     }
 }
 
@@ -104,25 +91,14 @@ async fn nobody_asks_without_a_secret_and_no_script_of_another_origin() {
     let tokens = world.tokens(&public).await;
     let bearer = format!("Bearer {}", tokens.access);
     let form = [("token", tokens.access.as_str())];
-    world
-        .post("/introspect", &[], &form)
-        .await
-        .refused(401, "invalid_client");
+    world.post("/introspect", &[], &form).await.refused(401, "invalid_client");
     world
         .post("/introspect", &[("authorization", &bearer)], &form)
         .await
         .refused(401, "invalid_client");
-    world
-        .call("/introspect", &public, &form)
-        .await
-        .refused(401, "invalid_client");
-    let headers = [
-        ("origin", "https://evil.example"),
-        ("access-control-request-method", "POST"),
-    ];
-    let answer = world
-        .send(request(Method::OPTIONS, "/introspect", &headers, ""))
-        .await;
+    world.call("/introspect", &public, &form).await.refused(401, "invalid_client");
+    let headers = [("origin", "https://evil.example"), ("access-control-request-method", "POST")];
+    let answer = world.send(request(Method::OPTIONS, "/introspect", &headers, "")).await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("access-control-allow-origin"), "");
 }
@@ -133,10 +109,7 @@ async fn a_service_is_no_user() {
     let world = World::new();
     let service = world.service().await;
     let token = Tokens::of(&world.call("/token", &service, &SERVICE).await).access;
-    let body = world
-        .call("/introspect", &service, &[("token", &token)])
-        .await
-        .json();
+    let body = world.call("/introspect", &service, &[("token", &token)]).await.json();
     assert_eq!(body["active"], true);
     assert!(body.get("sub").is_none());
 }

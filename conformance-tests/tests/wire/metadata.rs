@@ -11,12 +11,7 @@ use crate::world::{
 const PATH: &str = "/.well-known/oauth-authorization-server";
 
 fn texts(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .expect("an array")
-        .iter()
-        .map(|text| text.as_str().expect("text"))
-        .collect()
+    value.as_array().expect("an array").iter().map(|text| text.as_str().expect("text")).collect()
 }
 
 #[tokio::test]
@@ -25,10 +20,7 @@ async fn the_document_is_all_there_and_nothing_more() {
     // 8414-011, 8414-012, 9207-002, 9207-003, 9700-007, 9700-008, 9700-012, 9700-014, 9700-027, OA21-001.
     let world = World::new();
     let answer = world.get(PATH).await;
-    assert_eq!(
-        (answer.status, answer.header("content-type")),
-        (200, "application/json")
-    );
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert_eq!(
         answer.json(),
@@ -54,10 +46,7 @@ async fn the_document_is_all_there_and_nothing_more() {
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(head.headers, answer.headers);
     let post = world.post(PATH, &[], &[]).await;
-    assert_eq!(
-        (post.status, post.header("allow")),
-        (405, "GET, HEAD, OPTIONS")
-    );
+    assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD, OPTIONS"));
 }
 
 #[tokio::test]
@@ -70,10 +59,7 @@ async fn nothing_is_listed_that_is_empty_or_insecure() {
         assert!(!name.contains("_alg_") && !name.contains("jwks"), "{name}");
         if name.ends_with("_endpoint") || name == "issuer" {
             let text = value.as_str().expect("text");
-            assert!(
-                text.starts_with("https://") && !text.contains(['?', '#']),
-                "{name}"
-            );
+            assert!(text.starts_with("https://") && !text.contains(['?', '#']), "{name}");
         }
     }
 }
@@ -86,11 +72,8 @@ async fn what_is_advertised_works() {
     let metadata = world.get(PATH).await.json();
     for (name, value) in metadata.as_object().expect("an object") {
         if name.ends_with("_endpoint") {
-            let path = value
-                .as_str()
-                .expect("text")
-                .strip_prefix(ISSUER)
-                .expect("below the issuer");
+            let path =
+                value.as_str().expect("text").strip_prefix(ISSUER).expect("below the issuer");
             assert_ne!(world.post(path, &[], &[]).await.status, 404, "{name}");
         }
     }
@@ -104,16 +87,13 @@ async fn what_is_advertised_works() {
         let header = secret
             .filter(|_| method == "client_secret_basic")
             .map(|secret| basic(&client.client.id, secret));
-        let headers: Vec<(&str, &str)> = header
-            .iter()
-            .map(|value| ("authorization", value.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            header.iter().map(|value| ("authorization", value.as_str())).collect();
         let own: Vec<(&str, &str)> = match method {
             "client_secret_basic" => vec![],
-            "client_secret_post" => vec![
-                ("client_id", id),
-                ("client_secret", secret.expect("a secret")),
-            ],
+            "client_secret_post" => {
+                vec![("client_id", id), ("client_secret", secret.expect("a secret"))]
+            }
             "none" => vec![("client_id", id)],
             other => panic!("{other} is advertised and not tested"),
         };
@@ -125,9 +105,8 @@ async fn what_is_advertised_works() {
                         ("response_mode", Some(response_mode)),
                         ("code_challenge_method", Some(pkce)),
                     ];
-                    let answer = Browser::default()
-                        .walk(&world, &authorize_url(&client, &change))
-                        .await;
+                    let answer =
+                        Browser::default().walk(&world, &authorize_url(&client, &change)).await;
                     assert_eq!(answer.parameter("iss"), metadata["issuer"]);
                     let code = answer.parameter("code");
                     let form = [&redemption(&code)[..], &own].concat();
@@ -146,27 +125,15 @@ async fn what_is_advertised_works() {
     }
     let service = world.service().await;
     for grant_type in texts(&metadata["grant_types_supported"]) {
-        let answer = world
-            .call(
-                "/token",
-                &service,
-                &[("grant_type", grant_type), ("scope", "read")],
-            )
-            .await;
-        assert_ne!(
-            answer.json()["error"],
-            "unsupported_grant_type",
-            "{grant_type}"
-        );
+        let answer =
+            world.call("/token", &service, &[("grant_type", grant_type), ("scope", "read")]).await;
+        assert_ne!(answer.json()["error"], "unsupported_grant_type", "{grant_type}");
     }
     for locale in texts(&metadata["ui_locales_supported"]) {
         let client = world.public().await;
         let url = authorize_url(&client, &[("ui_locales", Some(locale))]);
         let page = Browser::default().open(&world, &url).await;
-        assert!(
-            page.body.contains(&format!("<html lang=\"{locale}\"")),
-            "{locale}: {page:?}"
-        );
+        assert!(page.body.contains(&format!("<html lang=\"{locale}\"")), "{locale}: {page:?}");
     }
 }
 
@@ -189,9 +156,7 @@ async fn what_is_not_advertised_does_not_work() {
         ("request", "a.b.c"),
         ("request_uri", "urn:ietf:params:oauth:request_uri:x"),
     ] {
-        let answer = world
-            .get(&authorize_url(&client, &[(name, Some(value))]))
-            .await;
+        let answer = world.get(&authorize_url(&client, &[(name, Some(value))])).await;
         assert!(
             answer.location().starts_with(&format!("{CALLBACK}?error=")),
             "{name}={value}: {answer:?}"
@@ -206,23 +171,12 @@ async fn what_is_not_advertised_does_not_work() {
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:openid:params:grant-type:ciba",
     ] {
-        let answer = world
-            .call("/token", &service, &[("grant_type", grant_type)])
-            .await;
+        let answer = world.call("/token", &service, &[("grant_type", grant_type)]).await;
         answer.refused(400, "unsupported_grant_type");
     }
-    let form = [
-        &SERVICE[..],
-        &[
-            ("client_assertion_type", "x"),
-            ("client_assertion", "a.b.c"),
-        ],
-    ]
-    .concat();
-    world
-        .post("/token", &[], &form)
-        .await
-        .refused(401, "invalid_client");
+    let form =
+        [&SERVICE[..], &[("client_assertion_type", "x"), ("client_assertion", "a.b.c")]].concat();
+    world.post("/token", &[], &form).await.refused(401, "invalid_client");
     let target = format!("/token?{}", encode(&SERVICE));
     assert_eq!(world.get(&target).await.status, 405);
 }

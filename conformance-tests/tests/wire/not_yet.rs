@@ -6,10 +6,7 @@ const NOT_YET: [(&[&str], &str); 23] = [
         &["6749-011"],
         "the authorization endpoint's own address has no query: it is the issuer's with a path added",
     ),
-    (
-        &["6749-019"],
-        "only one response type is supported, and it has one value",
-    ),
+    (&["6749-019"], "only one response type is supported, and it has one value"),
     (
         &["6749-031", "8414-014"],
         "TLS and its versions end in front of this function; an issuer that is not https is refused at start",
@@ -22,14 +19,8 @@ const NOT_YET: [(&[&str], &str); 23] = [
         &["6750-014", "9700-030", "ATTACKS D08", "ATTACKS F07"],
         "audience restriction needs resource indicators (RFC 8707)",
     ),
-    (
-        &["7662-010"],
-        "there is no helper for resource servers that caches answers",
-    ),
-    (
-        &["8252-011"],
-        "embedded user agents are not detected: a user-agent string proves nothing",
-    ),
+    (&["7662-010"], "there is no helper for resource servers that caches answers"),
+    (&["8252-011"], "embedded user agents are not detected: a user-agent string proves nothing"),
     (
         &["8414-006", "9700-013", "OA21-005"],
         "asymmetric client authentication needs private_key_jwt (RFC 7523): no assertion is accepted",
@@ -42,10 +33,7 @@ const NOT_YET: [(&[&str], &str); 23] = [
         &["ATTACKS E09", "ATTACKS E10", "ATTACKS E11", "ATTACKS E12"],
         "no JWT, no key set and no foreign issuer is ever read",
     ),
-    (
-        &["9207-004"],
-        "no ID token is ever in an authorization response",
-    ),
+    (&["9207-004"], "no ID token is ever in an authorization response"),
     (
         &["9700-009", "ATTACKS F08", "ATTACKS F09"],
         "sender-constrained tokens need DPoP (RFC 9449) or mutual TLS (RFC 8705); there is no token exchange",
@@ -62,14 +50,8 @@ const NOT_YET: [(&[&str], &str); 23] = [
         &["ATTACKS C06"],
         "no other grant carries a code: there is no device flow and no pushed request yet",
     ),
-    (
-        &["ATTACKS C07", "ATTACKS K17"],
-        "these are mistakes of clients",
-    ),
-    (
-        &["ATTACKS G13"],
-        "there is no federation, so no account is linked by itself",
-    ),
+    (&["ATTACKS C07", "ATTACKS K17"], "these are mistakes of clients"),
+    (&["ATTACKS G13"], "there is no federation, so no account is linked by itself"),
     (
         &[
             "ATTACKS H01",
@@ -104,10 +86,7 @@ const NOT_YET: [(&[&str], &str); 23] = [
         &["ATTACKS K03", "ATTACKS K05", "ATTACKS K07"],
         "files, failover and replicas belong to a store: its crash campaigns show them",
     ),
-    (
-        &["ATTACKS K11"],
-        "what a restored backup brings back is the operator's to revoke",
-    ),
+    (&["ATTACKS K11"], "what a restored backup brings back is the operator's to revoke"),
     (
         &["ATTACKS K12"],
         "secrets are compared as hashes in constant time; time is not measured in a test",
@@ -116,11 +95,7 @@ const NOT_YET: [(&[&str], &str); 23] = [
 
 #[test]
 fn each_has_a_reason_and_stands_here_once() {
-    let mut names: Vec<&str> = NOT_YET
-        .iter()
-        .flat_map(|(names, _)| *names)
-        .copied()
-        .collect();
+    let mut names: Vec<&str> = NOT_YET.iter().flat_map(|(names, _)| *names).copied().collect();
     let all = names.len();
     names.sort_unstable();
     names.dedup();

@@ -21,10 +21,7 @@ type Filled = (String, Vec<Pair>, Browser);
 async fn forms(world: &World, client: &Registered) -> Vec<Filled> {
     let mut browser = Browser::default();
     let own = |pairs: &[(&str, &str)]| -> Vec<Pair> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     };
     let id = client.client.id.as_str();
     let code = world.code(client).await;
@@ -33,12 +30,7 @@ async fn forms(world: &World, client: &Registered) -> Vec<Filled> {
     let mut login = hidden(&sign_in);
     login.extend(own(&[("username", "alice"), ("password", "wrong")]));
     let mut other = Browser::of(world, "alice").await;
-    let page = other
-        .open(
-            world,
-            &authorize_url(client, &[("prompt", Some("consent"))]),
-        )
-        .await;
+    let page = other.open(world, &authorize_url(client, &[("prompt", Some("consent"))])).await;
     let mut consent = hidden(&page);
     consent.extend(own(&[("decision", "allow"), ("scope", "read")]));
     let apps = browser.get(world, "/apps").await;
@@ -77,11 +69,7 @@ async fn forms(world: &World, client: &Registered) -> Vec<Filled> {
         ),
         (
             "/revoke".into(),
-            own(&[
-                ("token", "x"),
-                ("token_type_hint", "access_token"),
-                ("client_id", id),
-            ]),
+            own(&[("token", "x"), ("token_type_hint", "access_token"), ("client_id", id)]),
         ),
         (
             "/introspect".into(),
@@ -134,41 +122,22 @@ async fn what_is_not_percent_encoded_utf8_is_refused_everywhere() {
         for at in 0..form.len() {
             for bad in ["%ff", "%c0%af", "%ed%a0%80", "%", "%4", "%zz", "%u0041"] {
                 let rest = [&form[..at], &form[at + 1..]].concat();
-                for pair in [
-                    format!("{}={bad}", form[at].0),
-                    format!("{}{bad}=x", form[at].0),
-                ] {
+                for pair in [format!("{}={bad}", form[at].0), format!("{}{bad}=x", form[at].0)] {
                     let body = format!("{}&{pair}", written(&rest));
                     let answer = browser.send(&world, Method::POST, &path, &[], &body).await;
                     refused(&path, &answer, 400);
                 }
             }
         }
-        let raw = Request::builder()
-            .method(Method::POST)
-            .uri(&path)
-            .header("content-type", FORM);
-        let raw = raw
-            .body(Bytes::from_static(b"token=\xff\xfe"))
-            .expect("a request");
+        let raw = Request::builder().method(Method::POST).uri(&path).header("content-type", FORM);
+        let raw = raw.body(Bytes::from_static(b"token=\xff\xfe")).expect("a request");
         refused(&path, &world.send(raw).await, 400);
     }
-    for name in [
-        "client_id",
-        "redirect_uri",
-        "state",
-        "scope",
-        "code_challenge",
-        "prompt",
-        "foo",
-    ] {
+    for name in ["client_id", "redirect_uri", "state", "scope", "code_challenge", "prompt", "foo"] {
         let url = authorize_url(&client, &[(name, None)]) + &format!("&{name}=%ff");
         world.get(&url).await.explained(400);
     }
-    world
-        .get("/interaction?interaction=%ff")
-        .await
-        .explained(400);
+    world.get("/interaction?interaction=%ff").await.explained(400);
 }
 
 #[tokio::test]
@@ -189,9 +158,8 @@ async fn a_parameter_that_is_there_twice_is_refused_everywhere() {
                     [&form[..], std::slice::from_ref(&extra)].concat(),
                     [std::slice::from_ref(&extra), &form[..]].concat(),
                 ] {
-                    let answer = browser
-                        .send(&world, Method::POST, &path, &[], &written(&form))
-                        .await;
+                    let answer =
+                        browser.send(&world, Method::POST, &path, &[], &written(&form)).await;
                     refused(&path, &answer, 400);
                 }
             }
@@ -214,28 +182,14 @@ async fn a_query_adds_nothing_to_a_form() {
     );
     let headers = [("authorization", header.as_str())];
     let all = encode(&crate::world::redemption(&code));
-    let answer = world
-        .send(request(
-            Method::POST,
-            &format!("/token?{all}"),
-            &headers,
-            "",
-        ))
-        .await;
+    let answer = world.send(request(Method::POST, &format!("/token?{all}"), &headers, "")).await;
     answer.refused(400, "invalid_request");
     let evil = encode(&[
         ("redirect_uri", "https://evil.example/"),
         ("code", "x"),
         ("grant_type", "password"),
     ]);
-    let answer = world
-        .send(request(
-            Method::POST,
-            &format!("/token?{evil}"),
-            &headers,
-            &all,
-        ))
-        .await;
+    let answer = world.send(request(Method::POST, &format!("/token?{evil}"), &headers, &all)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -260,24 +214,15 @@ async fn only_forms_are_read() {
             ";",
             "\u{e9}",
         ] {
-            let answer = browser
-                .send(
-                    &world,
-                    Method::POST,
-                    &path,
-                    &[("content-type", kind)],
-                    &body,
-                )
-                .await;
+            let answer =
+                browser.send(&world, Method::POST, &path, &[("content-type", kind)], &body).await;
             refused(&path, &answer, 415);
         }
         let two = [("content-type", FORM), ("content-type", FORM)];
         let answer = browser.send(&world, Method::POST, &path, &two, &body).await;
         refused(&path, &answer, 415);
         let untyped = Request::builder().method(Method::POST).uri(&path);
-        let answer = world
-            .send(untyped.body(Bytes::from(body)).expect("a request"))
-            .await;
+        let answer = world.send(untyped.body(Bytes::from(body)).expect("a request")).await;
         refused(&path, &answer, 415);
     }
     let service = world.service().await;
@@ -295,14 +240,8 @@ async fn only_forms_are_read() {
         assert_eq!(answer.status, 200, "{kind}: {answer:?}");
     }
     let json = "{\"grant_type\":\"client_credentials\"}";
-    let answer = world
-        .send(request(
-            Method::POST,
-            "/token",
-            &[("authorization", &header)],
-            json,
-        ))
-        .await;
+    let answer =
+        world.send(request(Method::POST, "/token", &[("authorization", &header)], json)).await;
     answer.refused(400, "invalid_request");
 }
 
@@ -332,30 +271,15 @@ async fn every_input_has_a_bound() {
             form.retain(|(known, _)| known != name);
             let body = format!("{}&{name}={}", written(&form), nested);
             let answer = browser
-                .send(
-                    &world,
-                    Method::POST,
-                    &path,
-                    &[],
-                    &body[..body.len().min(MAX_BODY_LEN)],
-                )
+                .send(&world, Method::POST, &path, &[], &body[..body.len().min(MAX_BODY_LEN)])
                 .await;
-            assert!(
-                (400..500).contains(&answer.status),
-                "{path} {name}: {answer:?}"
-            );
+            assert!((400..500).contains(&answer.status), "{path} {name}: {answer:?}");
             assert!(answer.body.len() < 20_000, "nothing of it comes back");
         }
     }
     let url = authorize_url(&client, &[]);
-    world
-        .get(&format!("{url}&x={}", "x".repeat(20_000)))
-        .await
-        .explained(414);
-    world
-        .get(&format!("{url}{}", "&x=1".repeat(3000)))
-        .await
-        .explained(400);
+    world.get(&format!("{url}&x={}", "x".repeat(20_000))).await.explained(414);
+    world.get(&format!("{url}{}", "&x=1".repeat(3000))).await.explained(400);
     let scopes: String = (0..1000).map(|n| format!("s{n} ")).collect();
     world
         .get(&authorize_url(&client, &[("scope", Some(scopes.trim()))]))
@@ -379,22 +303,10 @@ const PAYLOADS: [&str; 8] = [
 fn harmless(answer: &Answer, payload: &str) {
     for (name, value) in &answer.headers {
         let value = String::from_utf8_lossy(value.as_bytes());
-        assert!(
-            name != "set-cookie" || !value.contains("evil"),
-            "{answer:?}"
-        );
-        assert!(
-            !value.contains('<') && !value.contains(payload),
-            "{name}: {answer:?}"
-        );
+        assert!(name != "set-cookie" || !value.contains("evil"), "{answer:?}");
+        assert!(!value.contains('<') && !value.contains(payload), "{name}: {answer:?}");
     }
-    for raw in [
-        "<script>alert",
-        "<img src=x",
-        "<h1>evil",
-        "<p>\"",
-        "53743561",
-    ] {
+    for raw in ["<script>alert", "<img src=x", "<h1>evil", "<p>\"", "53743561"] {
         assert!(!answer.body.contains(raw), "{raw} in {answer:?}");
     }
 }
@@ -411,9 +323,7 @@ async fn nothing_that_is_sent_comes_back_as_code() {
             for at in 0..form.len() {
                 let mut form = form.clone();
                 form[at].1 = payload.to_owned();
-                let answer = browser
-                    .send(&world, Method::POST, &path, &[], &written(&form))
-                    .await;
+                let answer = browser.send(&world, Method::POST, &path, &[], &written(&form)).await;
                 harmless(&answer, payload);
                 if is_json(&path) {
                     assert!(!answer.body.contains("evil"), "{answer:?}");
@@ -456,12 +366,7 @@ async fn nothing_that_is_sent_comes_back_as_code() {
             "referer",
         ] {
             let headers = [(name, header.as_str())];
-            harmless(
-                &world
-                    .send(request(Method::GET, "/apps", &headers, ""))
-                    .await,
-                payload,
-            );
+            harmless(&world.send(request(Method::GET, "/apps", &headers, "")).await, payload);
             harmless(&world.post("/token", &headers, &SERVICE).await, payload);
         }
     }
@@ -525,11 +430,7 @@ async fn each_path_has_its_methods() {
             let bytes = Method::from_bytes(method.as_bytes()).expect("a method");
             let answer = world.send(request(bytes, &path, &[], "")).await;
             let allowed = allow.split(", ").any(|one| one == method);
-            assert_eq!(
-                answer.status == 405,
-                !allowed,
-                "{method} {path}: {answer:?}"
-            );
+            assert_eq!(answer.status == 405, !allowed, "{method} {path}: {answer:?}");
             if !allowed {
                 assert_eq!(answer.header("allow"), allow);
             }

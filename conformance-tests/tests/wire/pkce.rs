@@ -8,17 +8,12 @@ const WITHOUT: [(&str, Option<&str>); 2] =
     [("code_challenge", None), ("code_challenge_method", None)];
 
 async fn code(world: &World, client: &Registered, change: &[(&str, Option<&str>)]) -> Answer {
-    Browser::default()
-        .walk(world, &authorize_url(client, change))
-        .await
+    Browser::default().walk(world, &authorize_url(client, change)).await
 }
 
 async fn redeem(world: &World, client: &Registered, code: &str, verifier: Option<&str>) -> Answer {
-    let mut form = vec![
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("redirect_uri", CALLBACK),
-    ];
+    let mut form =
+        vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
     form.extend(verifier.map(|verifier| ("code_verifier", verifier)));
     world.call("/token", client, &form).await
 }
@@ -37,29 +32,17 @@ async fn challenge_and_verifier_come_together_or_not_at_all() {
     for client in [&public, &confidential, &old] {
         for wrong in [None, Some(""), Some(CHALLENGE)] {
             let code = code(&world, client, &[]).await.parameter("code");
-            redeem(&world, client, &code, wrong)
-                .await
-                .refused(400, "invalid_grant");
-            assert_eq!(
-                redeem(&world, client, &code, Some(VERIFIER)).await.status,
-                200
-            );
+            redeem(&world, client, &code, wrong).await.refused(400, "invalid_grant");
+            assert_eq!(redeem(&world, client, &code, Some(VERIFIER)).await.status, 200);
         }
     }
     let plain = code(&world, &old, &WITHOUT).await.parameter("code");
-    redeem(&world, &old, &plain, Some(VERIFIER))
-        .await
-        .refused(400, "invalid_grant");
+    redeem(&world, &old, &plain, Some(VERIFIER)).await.refused(400, "invalid_grant");
     assert_eq!(redeem(&world, &old, &plain, None).await.status, 200);
     // A challenge sent empty is none: it does not count as PKCE in use.
-    let empty = [
-        ("code_challenge", Some("")),
-        ("code_challenge_method", None),
-    ];
+    let empty = [("code_challenge", Some("")), ("code_challenge_method", None)];
     let plain = code(&world, &old, &empty).await.parameter("code");
-    redeem(&world, &old, &plain, Some(VERIFIER))
-        .await
-        .refused(400, "invalid_grant");
+    redeem(&world, &old, &plain, Some(VERIFIER)).await.refused(400, "invalid_grant");
     assert_eq!(redeem(&world, &old, &plain, Some("")).await.status, 200);
     // A method without a challenge is a mistake, not a way to leave it out.
     let half = [("code_challenge", None)];
@@ -82,14 +65,9 @@ async fn the_form_of_a_verifier_is_enforced() {
         &format!("{VERIFIER}\0"),
         "a",
     ] {
-        redeem(&world, &client, &code, Some(bad))
-            .await
-            .refused(400, "invalid_grant");
+        redeem(&world, &client, &code, Some(bad)).await.refused(400, "invalid_grant");
     }
-    assert_eq!(
-        redeem(&world, &client, &code, Some(VERIFIER)).await.status,
-        200
-    );
+    assert_eq!(redeem(&world, &client, &code, Some(VERIFIER)).await.status, 200);
 }
 
 #[tokio::test]
@@ -100,13 +78,9 @@ async fn a_verifier_cannot_be_guessed_online() {
     let code = code(&world, &client, &[]).await.parameter("code");
     for n in 0..5 {
         let wrong = format!("{n}").repeat(43);
-        redeem(&world, &client, &code, Some(&wrong))
-            .await
-            .refused(400, "invalid_grant");
+        redeem(&world, &client, &code, Some(&wrong)).await.refused(400, "invalid_grant");
     }
-    redeem(&world, &client, &code, Some(VERIFIER))
-        .await
-        .refused(400, "invalid_grant");
+    redeem(&world, &client, &code, Some(VERIFIER)).await.refused(400, "invalid_grant");
     // Four are forgiven, also across a restart.
     let code = self::code(&world, &client, &[]).await.parameter("code");
     for n in 0..4 {
@@ -132,12 +106,6 @@ async fn the_method_was_settled_by_the_authorization_request() {
             ("code_verifier", verifier),
         ]
     };
-    world
-        .call("/token", &client, &form(CHALLENGE))
-        .await
-        .refused(400, "invalid_grant");
-    assert_eq!(
-        world.call("/token", &client, &form(VERIFIER)).await.status,
-        200
-    );
+    world.call("/token", &client, &form(CHALLENGE)).await.refused(400, "invalid_grant");
+    assert_eq!(world.call("/token", &client, &form(VERIFIER)).await.status, 200);
 }

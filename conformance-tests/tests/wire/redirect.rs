@@ -127,10 +127,7 @@ async fn nothing_but_the_bytes_of_the_request_redeems_a_code() {
             ("redirect_uri", uri),
             ("code_verifier", VERIFIER),
         ];
-        world
-            .call("/token", &client, &form)
-            .await
-            .refused(400, "invalid_grant");
+        world.call("/token", &client, &form).await.refused(400, "invalid_grant");
     }
     assert_eq!(world.redeem(&client, &code).await.status, 200);
 }
@@ -146,23 +143,15 @@ async fn a_code_without_challenge_needs_the_redirect_uri_again() {
     };
     let client = world.register(&registration).await;
     let plain = [("code_challenge", None), ("code_challenge_method", None)];
-    let answer = Browser::default()
-        .walk(&world, &authorize_url(&client, &plain))
-        .await;
+    let answer = Browser::default().walk(&world, &authorize_url(&client, &plain)).await;
     let code = answer.parameter("code");
     let base = [("grant_type", "authorization_code"), ("code", &code)];
-    for uri in [
-        None,
-        Some(""),
-        Some("https://client.example/other"),
-        Some("https://client.example/cb/"),
-    ] {
+    for uri in
+        [None, Some(""), Some("https://client.example/other"), Some("https://client.example/cb/")]
+    {
         let mut form = base.to_vec();
         form.extend(uri.map(|uri| ("redirect_uri", uri)));
-        world
-            .call("/token", &client, &form)
-            .await
-            .refused(400, "invalid_grant");
+        world.call("/token", &client, &form).await.refused(400, "invalid_grant");
     }
     let mut form = base.to_vec();
     form.push(("redirect_uri", CALLBACK));
@@ -188,39 +177,22 @@ async fn who_asks_must_be_known_before_anybody_is_sent_anywhere() {
         vec![("client_id", Some("no such\r\nclient<script>"))],
         vec![("client_id", Some("unknown")), ("redirect_uri", None)],
     ] {
-        world
-            .get(&authorize_url(&one, &change))
-            .await
-            .explained(400);
+        world.get(&authorize_url(&one, &change)).await.explained(400);
     }
     for uri in [None, Some("")] {
-        world
-            .get(&authorize_url(&two, &[("redirect_uri", uri)]))
-            .await
-            .explained(400);
-        world
-            .get(&authorize_url(&none, &[("redirect_uri", uri)]))
-            .await
-            .explained(400);
+        world.get(&authorize_url(&two, &[("redirect_uri", uri)])).await.explained(400);
+        world.get(&authorize_url(&none, &[("redirect_uri", uri)])).await.explained(400);
         // With one registered, there is nothing to guess.
-        let answer = Browser::default()
-            .walk(&world, &authorize_url(&one, &[("redirect_uri", uri)]))
-            .await;
+        let answer =
+            Browser::default().walk(&world, &authorize_url(&one, &[("redirect_uri", uri)])).await;
         assert!(answer.location().starts_with(CALLBACK), "{answer:?}");
     }
     world.get(&authorize_url(&none, &[])).await.explained(400);
     let array = authorize_url(&two, &[("redirect_uri", None)]) + "&redirect_uri[]=" + CALLBACK;
     world.get(&array).await.explained(400);
     let removed = world.public().await;
-    world
-        .server
-        .remove_client(&removed.client.id)
-        .await
-        .expect("removed");
-    world
-        .get(&authorize_url(&removed, &[]))
-        .await
-        .explained(400);
+    world.server.remove_client(&removed.client.id).await.expect("removed");
+    world.get(&authorize_url(&removed, &[])).await.explained(400);
 }
 
 #[tokio::test]
@@ -228,18 +200,10 @@ async fn a_query_that_was_registered_stays() {
     // Requirement 6749-021: the answer is added to it, once each; ATTACKS A07.
     let world = World::new();
     for (uri, kept) in [
-        (
-            "https://client.example/cb?a=1&b=%2F",
-            "https://client.example/cb?a=1&b=%2F&code=",
-        ),
-        (
-            "https://client.example/cb?",
-            "https://client.example/cb?code=",
-        ),
+        ("https://client.example/cb?a=1&b=%2F", "https://client.example/cb?a=1&b=%2F&code="),
+        ("https://client.example/cb?", "https://client.example/cb?code="),
     ] {
-        let client = world
-            .register(&Registration::public("Query", uri, scope("read write")))
-            .await;
+        let client = world.register(&Registration::public("Query", uri, scope("read write"))).await;
         let url = authorize_url(&client, &[("redirect_uri", Some(uri))]);
         let answer = Browser::default().walk(&world, &url).await;
         assert!(answer.location().starts_with(kept), "{answer:?}");
@@ -265,17 +229,10 @@ async fn native_apps_come_back_on_any_port_and_nowhere_else() {
     let loopback = |uri: &str| Registration::public("App", uri, scope("read write"));
     for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:8401/cb"] {
         let client = world.register(&loopback(uri)).await;
-        for good in [
-            "http://127.0.0.1/cb",
-            "http://127.0.0.1:1/cb",
-            "http://127.0.0.1:65535/cb",
-        ] {
+        for good in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb"] {
             let url = authorize_url(&client, &[("redirect_uri", Some(good))]);
             let answer = Browser::default().walk(&world, &url).await;
-            assert!(
-                answer.location().starts_with(&format!("{good}?code=")),
-                "{answer:?}"
-            );
+            assert!(answer.location().starts_with(&format!("{good}?code=")), "{answer:?}");
             let code = answer.parameter("code");
             let id = client.client.id.as_str();
             let redeem = |uri| {
@@ -290,10 +247,7 @@ async fn native_apps_come_back_on_any_port_and_nowhere_else() {
             let post =
                 |form: String| crate::world::request(http::Method::POST, "/token", &[], &form);
             // The port may vary from the registration, not from the request.
-            world
-                .send(post(redeem("http://127.0.0.1:4/cb")))
-                .await
-                .refused(400, "invalid_grant");
+            world.send(post(redeem("http://127.0.0.1:4/cb"))).await.refused(400, "invalid_grant");
             assert_eq!(world.send(post(redeem(good))).await.status, 200);
         }
         for bad in [
@@ -322,10 +276,7 @@ async fn native_apps_come_back_on_any_port_and_nowhere_else() {
             "http://[::ffff:127.0.0.1]/cb",
             "http://[::1%25lo]/cb",
         ] {
-            world
-                .get(&authorize_url(&client, &[("redirect_uri", Some(bad))]))
-                .await
-                .explained(400);
+            world.get(&authorize_url(&client, &[("redirect_uri", Some(bad))])).await.explained(400);
         }
     }
     let client = world.register(&loopback("http://[::1]/cb")).await;
@@ -334,16 +285,12 @@ async fn native_apps_come_back_on_any_port_and_nowhere_else() {
         ("http://[0:0:0:0:0:0:0:1]:9/cb", false),
         ("http://127.0.0.1:9/cb", false),
     ] {
-        let answer = world
-            .get(&authorize_url(&client, &[("redirect_uri", Some(uri))]))
-            .await;
+        let answer = world.get(&authorize_url(&client, &[("redirect_uri", Some(uri))])).await;
         assert_eq!(answer.status == 303, good, "{uri}: {answer:?}");
     }
     for (any_port, status) in [(false, 400), (true, 303)] {
-        let registration = Registration {
-            localhost_any_port: any_port,
-            ..loopback("http://localhost/cb")
-        };
+        let registration =
+            Registration { localhost_any_port: any_port, ..loopback("http://localhost/cb") };
         let client = world.register(&registration).await;
         let url = authorize_url(&client, &[("redirect_uri", Some("http://localhost:1/cb"))]);
         assert_eq!(world.get(&url).await.status, status);
@@ -351,15 +298,9 @@ async fn native_apps_come_back_on_any_port_and_nowhere_else() {
     let uri = "com.example.app:/cb";
     let client = world.register(&loopback(uri)).await;
     let answer = Browser::default()
-        .walk(
-            &world,
-            &authorize_url(&client, &[("redirect_uri", Some(uri))]),
-        )
+        .walk(&world, &authorize_url(&client, &[("redirect_uri", Some(uri))]))
         .await;
-    assert!(
-        answer.location().starts_with("com.example.app:/cb?code="),
-        "{answer:?}"
-    );
+    assert!(answer.location().starts_with("com.example.app:/cb?code="), "{answer:?}");
 }
 
 #[tokio::test]
@@ -392,10 +333,7 @@ async fn what_cannot_be_redirected_to_cannot_be_registered() {
         let registration = Registration::public("Bad", uri, scope("read"));
         let refused = world.server.register_client(&registration).await;
         assert!(
-            matches!(
-                refused,
-                Err(Error::Refused(Refusal::RegistrationRedirectUri(_)))
-            ),
+            matches!(refused, Err(Error::Refused(Refusal::RegistrationRedirectUri(_)))),
             "{uri:?}: {refused:?}"
         );
     }
@@ -404,9 +342,5 @@ async fn what_cannot_be_redirected_to_cannot_be_registered() {
         application_type: ApplicationType::Web,
         ..Registration::public("Nowhere", "", scope("read"))
     };
-    world
-        .server
-        .register_client(&nowhere)
-        .await
-        .expect_err("6749-024");
+    world.server.register_client(&nowhere).await.expect_err("6749-024");
 }

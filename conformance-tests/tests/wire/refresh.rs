@@ -42,15 +42,9 @@ async fn an_answer_that_was_lost_is_given_again() {
         }
         let current = Tokens::of(&answer);
         world.pass(Duration::from_secs(1));
-        world
-            .refresh(&client, &first.refresh)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&client, &first.refresh).await.refused(400, "invalid_grant");
         assert!(!world.is_active(&current.access).await);
-        world
-            .refresh(&client, &current.refresh)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&client, &current.refresh).await.refused(400, "invalid_grant");
     }
 }
 
@@ -67,16 +61,10 @@ async fn a_retired_one_ends_the_whole_family() {
             }
             world.pass(Duration::from_secs(61));
             let world = world.restarted();
-            world
-                .refresh(&client, &chain[0].refresh)
-                .await
-                .refused(400, "invalid_grant");
+            world.refresh(&client, &chain[0].refresh).await.refused(400, "invalid_grant");
             for tokens in &chain {
                 assert!(!world.is_active(&tokens.access).await);
-                world
-                    .refresh(&client, &tokens.refresh)
-                    .await
-                    .refused(400, "invalid_grant");
+                world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
             }
             let event = world
                 .events()
@@ -96,15 +84,9 @@ async fn once_the_successor_was_used_the_window_is_closed() {
     let first = world.tokens(&client).await;
     let second = Tokens::of(&world.refresh(&client, &first.refresh).await);
     let third = Tokens::of(&world.refresh(&client, &second.refresh).await);
-    world
-        .refresh(&client, &first.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &first.refresh).await.refused(400, "invalid_grant");
     assert!(!world.is_active(&third.access).await);
-    world
-        .refresh(&client, &third.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &third.refresh).await.refused(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -121,22 +103,13 @@ async fn a_stranger_with_a_retired_token_ends_nothing() {
         let second = Tokens::of(&world.refresh(&owner, &first.refresh).await);
         world.pass(Duration::from_secs(61));
         for token in [&first.refresh, &second.refresh] {
-            world
-                .refresh(&other, token)
-                .await
-                .refused(400, "invalid_grant");
+            world.refresh(&other, token).await.refused(400, "invalid_grant");
         }
-        world
-            .refresh(&owner, &foreign.refresh)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&owner, &foreign.refresh).await.refused(400, "invalid_grant");
         let id = [("client_id", owner.client.id.as_str())];
         if owner.client_secret.is_some() {
             let form = [&renewal(&first.refresh)[..], &id].concat();
-            world
-                .post("/token", &[], &form)
-                .await
-                .refused(401, "invalid_client");
+            world.post("/token", &[], &form).await.refused(401, "invalid_client");
         }
         assert!(world.is_active(&second.access).await);
         assert_eq!(world.refresh(&owner, &second.refresh).await.status, 200);
@@ -150,44 +123,21 @@ async fn scope_narrows_for_the_moment_and_never_widens() {
     let world = World::new();
     let client = world.confidential().await;
     let mut browser = Browser::default();
-    let page = browser
-        .reach_consent(&world, &authorize_url(&client, &[]))
-        .await;
+    let page = browser.reach_consent(&world, &authorize_url(&client, &[])).await;
     let answer = browser.decide(&world, &page, &["read"], "allow").await;
     let narrow = Tokens::of(&world.redeem(&client, &answer.parameter("code")).await);
-    for wider in [
-        "read write",
-        "write",
-        "read admin",
-        "READ",
-        "read  ",
-        "read\twrite",
-        "\u{e9}",
-    ] {
+    for wider in ["read write", "write", "read admin", "READ", "read  ", "read\twrite", "\u{e9}"] {
         let form = [&renewal(&narrow.refresh)[..], &[("scope", wider)]].concat();
-        world
-            .call("/token", &client, &form)
-            .await
-            .refused(400, "invalid_scope");
+        world.call("/token", &client, &form).await.refused(400, "invalid_scope");
     }
-    assert_eq!(
-        world.refresh(&client, &narrow.refresh).await.json()["scope"],
-        "read"
-    );
+    assert_eq!(world.refresh(&client, &narrow.refresh).await.json()["scope"], "read");
     let full = world.tokens(&client).await;
     let form = [&renewal(&full.refresh)[..], &[("scope", "read")]].concat();
     let narrowed = world.call("/token", &client, &form).await;
     assert_eq!(narrowed.json()["scope"], "read");
     let next = Tokens::of(&narrowed);
-    assert_eq!(
-        world.refresh(&client, &next.refresh).await.json()["scope"],
-        "read write"
-    );
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", &full.refresh),
-        ("scope", ""),
-    ];
+    assert_eq!(world.refresh(&client, &next.refresh).await.json()["scope"], "read write");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &full.refresh), ("scope", "")];
     let retry = world.call("/token", &client, &form).await;
     retry.refused(400, "invalid_grant");
 }
@@ -200,10 +150,7 @@ async fn a_retry_that_asks_for_something_else_is_refused_and_ends_nothing() {
     let first = world.tokens(&client).await;
     let second = Tokens::of(&world.refresh(&client, &first.refresh).await);
     let form = [&renewal(&first.refresh)[..], &[("scope", "read")]].concat();
-    world
-        .call("/token", &client, &form)
-        .await
-        .refused(400, "invalid_grant");
+    world.call("/token", &client, &form).await.refused(400, "invalid_grant");
     assert!(world.is_active(&second.access).await);
     assert_eq!(world.refresh(&client, &second.refresh).await.status, 200);
 }
@@ -215,10 +162,7 @@ async fn it_goes_stale_unless_used_and_ends_in_any_case() {
     let client = world.public().await;
     let idle = world.tokens(&client).await;
     world.pass(14 * DAY);
-    world
-        .refresh(&client, &idle.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &idle.refresh).await.refused(400, "invalid_grant");
     let mut tokens = world.tokens(&client).await;
     for _ in 0..6 {
         world.pass(13 * DAY);
@@ -227,10 +171,7 @@ async fn it_goes_stale_unless_used_and_ends_in_any_case() {
     world.pass(12 * DAY - Duration::from_secs(1));
     tokens = Tokens::of(&world.refresh(&client, &tokens.refresh).await);
     world.pass(Duration::from_secs(1));
-    world
-        .refresh(&client, &tokens.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -247,16 +188,8 @@ async fn what_a_grant_stood_on_can_be_taken_away() {
             match event {
                 0 => world.disable("alice"),
                 1 => world.server.revoke_subject(&alice).await.expect("revoked"),
-                2 => world
-                    .server
-                    .withdraw_consent(&alice, id)
-                    .await
-                    .expect("withdrawn"),
-                3 => world
-                    .server
-                    .revoke_client_grants(id)
-                    .await
-                    .expect("revoked"),
+                2 => world.server.withdraw_consent(&alice, id).await.expect("withdrawn"),
+                3 => world.server.revoke_client_grants(id).await.expect("revoked"),
                 4 => world.server.remove_client(id).await.expect("removed"),
                 _ => {
                     for grant in world.server.grants_of(&alice).await.expect("listed") {
@@ -266,15 +199,9 @@ async fn what_a_grant_stood_on_can_be_taken_away() {
             }
             let world = world.restarted();
             assert!(!world.is_active(&tokens.access).await, "event {event}");
-            let (status, error) = if event == 4 {
-                (401, "invalid_client")
-            } else {
-                (400, "invalid_grant")
-            };
-            world
-                .refresh(&client, &tokens.refresh)
-                .await
-                .refused(status, error);
+            let (status, error) =
+                if event == 4 { (401, "invalid_client") } else { (400, "invalid_grant") };
+            world.refresh(&client, &tokens.refresh).await.refused(status, error);
             world.redeem(&client, &code).await.refused(status, error);
             world.users.disabled.lock().expect("lock").clear();
         }
@@ -288,11 +215,7 @@ async fn after_a_withdrawal_the_user_may_allow_again() {
     let alice = Subject::parse("alice").expect("subject");
     for client in both(&world).await {
         let before = world.tokens(&client).await;
-        world
-            .server
-            .withdraw_consent(&alice, &client.client.id)
-            .await
-            .expect("withdrawn");
+        world.server.withdraw_consent(&alice, &client.client.id).await.expect("withdrawn");
         let after = world.tokens(&client).await;
         assert!(!world.is_active(&before.access).await);
         assert!(world.is_active(&after.access).await);
@@ -314,18 +237,13 @@ async fn whether_there_are_any_is_a_policy() {
     assert!(!metadata.body.contains("refresh_token"), "{metadata:?}");
     // Clients that prove who they are may keep theirs; others may not.
     let world = World::with_policy(|policy| {
-        policy.refresh = Some(RefreshPolicy {
-            rotation: Rotation::PublicClients,
-            ..RefreshPolicy::default()
-        });
+        policy.refresh =
+            Some(RefreshPolicy { rotation: Rotation::PublicClients, ..RefreshPolicy::default() });
     });
     let [confidential, public] = both(&world).await;
     let tokens = world.tokens(&confidential).await;
     for _ in 0..3 {
-        assert_eq!(
-            Tokens::of(&world.refresh(&confidential, &tokens.refresh).await).refresh,
-            ""
-        );
+        assert_eq!(Tokens::of(&world.refresh(&confidential, &tokens.refresh).await).refresh, "");
     }
     let tokens = world.tokens(&public).await;
     let next = Tokens::of(&world.refresh(&public, &tokens.refresh).await);
@@ -342,10 +260,7 @@ async fn a_mutated_one_is_unknown_and_ends_nothing() {
         let mut bytes = tokens.refresh.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let mutated = String::from_utf8(bytes).expect("ASCII");
-        world
-            .refresh(&client, &mutated)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&client, &mutated).await.refused(400, "invalid_grant");
     }
     assert_eq!(world.refresh(&client, &tokens.refresh).await.status, 200);
 }

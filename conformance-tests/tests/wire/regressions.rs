@@ -19,13 +19,8 @@ fn troubled() -> (Arc<TroubledStorage>, World) {
 #[tokio::test]
 async fn introspection_errors_are_not_for_scripts_of_other_origins() {
     let world = World::new();
-    let answer = world
-        .post(
-            "/introspect",
-            &[("origin", "https://evil.example")],
-            &[("token", "x")],
-        )
-        .await;
+    let answer =
+        world.post("/introspect", &[("origin", "https://evil.example")], &[("token", "x")]).await;
     answer.refused(401, "invalid_client");
     assert_eq!(answer.header("access-control-allow-origin"), "");
 }
@@ -33,16 +28,10 @@ async fn introspection_errors_are_not_for_scripts_of_other_origins() {
 #[tokio::test]
 async fn the_stylesheet_has_no_preflight() {
     let world = World::new();
-    let headers = [
-        ("origin", "https://evil.example"),
-        ("access-control-request-method", "GET"),
-    ];
+    let headers = [("origin", "https://evil.example"), ("access-control-request-method", "GET")];
     let request = request(Method::OPTIONS, "/style.css", &headers, "");
     let answer = world.server.handle(request).await;
-    assert!(
-        !answer.headers().contains_key("access-control-allow-origin"),
-        "{answer:?}"
-    );
+    assert!(!answer.headers().contains_key("access-control-allow-origin"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -60,10 +49,7 @@ async fn every_outage_after_the_client_is_known_is_told_to_the_client() {
             wrong.push((at, answer.status));
         }
     }
-    world
-        .users
-        .away
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    world.users.away.store(true, std::sync::atomic::Ordering::SeqCst);
     let answer = browser.get(&world, &authorize_url(&client, &[])).await;
     if answer.status != 303 {
         wrong.push((100, answer.status));
@@ -90,17 +76,11 @@ async fn a_form_sent_twice_gives_no_code_on_a_withdrawn_consent() {
     let (store, world) = troubled();
     let client = world.confidential().await;
     let mut browser = Browser::of(&world, "alice").await;
-    let page = browser
-        .reach_consent(&world, &authorize_url(&client, &[]))
-        .await;
+    let page = browser.reach_consent(&world, &authorize_url(&client, &[])).await;
     let mut found = vec![];
     for at in 0..14 {
         let url = authorize_url(&client, &[("prompt", Some("consent"))]);
-        let page = if at == 0 {
-            page.clone()
-        } else {
-            browser.reach_consent(&world, &url).await
-        };
+        let page = if at == 0 { page.clone() } else { browser.reach_consent(&world, &url).await };
         let mut held = false;
         store.arm(Trouble::Held(at));
         {
@@ -110,10 +90,7 @@ async fn a_form_sent_twice_gives_no_code_on_a_withdrawn_consent() {
                 store.held().await;
                 held = true;
                 // Another window.
-                let _ = world
-                    .server
-                    .withdraw_consent(&alice(), &client.client.id)
-                    .await;
+                let _ = world.server.withdraw_consent(&alice(), &client.client.id).await;
                 // From here on, the next write happens and what follows it fails.
             };
             tokio::select! { biased; _ = &mut step => {}, () = withdrawal => {
@@ -127,22 +104,10 @@ async fn a_form_sent_twice_gives_no_code_on_a_withdrawn_consent() {
         if !held {
             break;
         }
-        let listed = !world
-            .server
-            .connections(&alice())
-            .await
-            .expect("listed")
-            .is_empty();
+        let listed = !world.server.connections(&alice()).await.expect("listed").is_empty();
         let world = world.restarted();
-        let answer = browser
-            .decide(&world, &page, &["read", "write"], "allow")
-            .await;
-        let listed_after = !world
-            .server
-            .connections(&alice())
-            .await
-            .expect("listed")
-            .is_empty();
+        let answer = browser.decide(&world, &page, &["read", "write"], "allow").await;
+        let listed_after = !world.server.connections(&alice()).await.expect("listed").is_empty();
         if answer.location().contains("code=") {
             let redeemed = world.redeem(&client, &answer.parameter("code")).await;
             if redeemed.status == 200 && !listed_after {
@@ -164,12 +129,8 @@ async fn a_page_that_says_try_again_can_be_tried_again() {
     let mut wrong = vec![];
     for at in 0..8 {
         world.pass(std::time::Duration::from_secs(1));
-        let page = browser
-            .open(
-                &world,
-                &authorize_url(&client, &[("prompt", Some("login"))]),
-            )
-            .await;
+        let page =
+            browser.open(&world, &authorize_url(&client, &[("prompt", Some("login"))])).await;
         let mut form = hidden(&page);
         form.push(("username".into(), "alice".into()));
         form.push(("password".into(), PASSWORD.into()));
@@ -201,22 +162,10 @@ async fn where_the_host_signs_in_the_password_form_is_not_there() {
     let client = world.confidential().await;
     let mut browser = Browser::default();
     let first = browser.get(&world, &authorize_url(&client, &[])).await;
-    let handle = first
-        .location()
-        .split_once("interaction=")
-        .expect("handle")
-        .1
-        .to_owned();
-    let form = [
-        ("interaction", handle.as_str()),
-        ("username", "alice"),
-        ("password", PASSWORD),
-    ];
+    let handle = first.location().split_once("interaction=").expect("handle").1.to_owned();
+    let form = [("interaction", handle.as_str()), ("username", "alice"), ("password", PASSWORD)];
     let answer = browser.post(&world, "/interaction/login", &form).await;
-    assert!(
-        answer.status >= 400 || answer.location().starts_with("/login"),
-        "{answer:?}"
-    );
+    assert!(answer.status >= 400 || answer.location().starts_with("/login"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -229,20 +178,15 @@ async fn a_code_on_its_way_does_not_outlive_a_changed_password() {
             let mut browser = Browser::of(&world, "alice").await;
             browser.walk(&world, &authorize_url(&client, &[])).await;
             let url = authorize_url(&client, &[("prompt", (!remembered).then_some("consent"))]);
-            let page = if remembered {
-                None
-            } else {
-                Some(browser.reach_consent(&world, &url).await)
-            };
+            let page =
+                if remembered { None } else { Some(browser.reach_consent(&world, &url).await) };
             let mut held = false;
             store.arm(Trouble::Held(at));
             let answer = {
                 let step = async {
                     match &page {
                         Some(page) => {
-                            browser
-                                .decide(&world, page, &["read", "write"], "allow")
-                                .await
+                            browser.decide(&world, page, &["read", "write"], "allow").await
                         }
                         None => browser.get(&world, &url).await,
                     }
@@ -251,11 +195,7 @@ async fn a_code_on_its_way_does_not_outlive_a_changed_password() {
                 let change = async {
                     store.held().await;
                     held = true;
-                    world
-                        .server
-                        .revoke_subject(&alice())
-                        .await
-                        .expect("revoked");
+                    world.server.revoke_subject(&alice()).await.expect("revoked");
                     store.release();
                 };
                 tokio::select! { biased; answer = &mut step => answer, () = change => step.await }
@@ -291,17 +231,8 @@ async fn a_sign_in_on_its_way_does_not_outlive_a_changed_password() {
                 store.held().await;
                 held = true;
                 // The password is changed: the one that was typed is wrong from here on.
-                world
-                    .users
-                    .disabled
-                    .lock()
-                    .expect("lock")
-                    .insert("alice".into());
-                world
-                    .server
-                    .revoke_subject(&alice())
-                    .await
-                    .expect("revoked");
+                world.users.disabled.lock().expect("lock").insert("alice".into());
+                world.server.revoke_subject(&alice()).await.expect("revoked");
                 store.release();
             };
             tokio::select! { biased; _ = &mut step => {}, () = change => { step.await; } }

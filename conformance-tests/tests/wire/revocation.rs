@@ -13,16 +13,9 @@ async fn whose_it_is_which_it_is_and_what_was_hinted() {
                 for hint in ["", "access_token", "refresh_token", "id_token", "\u{e9}"] {
                     let first = world.tokens(&owner).await;
                     let tokens = Tokens::of(&world.refresh(&owner, &first.refresh).await);
-                    let token = if is_refresh {
-                        &tokens.refresh
-                    } else {
-                        &tokens.access
-                    };
+                    let token = if is_refresh { &tokens.refresh } else { &tokens.access };
                     let form = [("token", token.as_str()), ("token_type_hint", hint)];
-                    world
-                        .call("/revoke", &other, &form)
-                        .await
-                        .refused(400, "invalid_grant");
+                    world.call("/revoke", &other, &form).await.refused(400, "invalid_grant");
                     assert!(world.is_active(&tokens.access).await);
                     let answer = world.call("/revoke", &owner, &form).await;
                     assert_eq!(answer.status, 200, "{answer:?}");
@@ -50,32 +43,19 @@ async fn what_is_not_there_is_revoked_already() {
     let client = world.public().await;
     let tokens = world.tokens(&client).await;
     let mut answers = Vec::new();
-    for token in [
-        "x",
-        "grt_x",
-        &format!("{}A", tokens.access),
-        "\u{e9}\0<script>",
-        &"x".repeat(8000),
-    ] {
+    for token in
+        ["x", "grt_x", &format!("{}A", tokens.access), "\u{e9}\0<script>", &"x".repeat(8000)]
+    {
         let answer = world.call("/revoke", &client, &[("token", token)]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answers.push((answer.headers, answer.body));
     }
-    let answer = world
-        .call("/revoke", &client, &[("token", &tokens.access)])
-        .await;
+    let answer = world.call("/revoke", &client, &[("token", &tokens.access)]).await;
     answers.push((answer.headers, answer.body));
     answers.dedup();
     assert_eq!(answers.len(), 1);
-    for form in [
-        vec![],
-        vec![("token", "")],
-        vec![("token_type_hint", "access_token")],
-    ] {
-        world
-            .call("/revoke", &client, &form)
-            .await
-            .refused(400, "invalid_request");
+    for form in [vec![], vec![("token", "")], vec![("token_type_hint", "access_token")]] {
+        world.call("/revoke", &client, &form).await.refused(400, "invalid_request");
     }
 }
 
@@ -98,16 +78,7 @@ async fn a_retired_refresh_token_ends_the_grant_as_its_client_wants() {
     let client = world.public().await;
     let first = world.tokens(&client).await;
     let second = Tokens::of(&world.refresh(&client, &first.refresh).await);
-    assert_eq!(
-        world
-            .call("/revoke", &client, &[("token", &first.refresh)])
-            .await
-            .status,
-        200
-    );
+    assert_eq!(world.call("/revoke", &client, &[("token", &first.refresh)]).await.status, 200);
     assert!(!world.is_active(&second.access).await);
-    world
-        .refresh(&client, &second.refresh)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &second.refresh).await.refused(400, "invalid_grant");
 }

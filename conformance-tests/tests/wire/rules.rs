@@ -7,11 +7,7 @@ use http::header;
 use crate::world::Answer;
 
 /// The paths whose answers scripts of other origins may read.
-const SHARED: [&str; 3] = [
-    "/token",
-    "/revoke",
-    "/.well-known/oauth-authorization-server",
-];
+const SHARED: [&str; 3] = ["/token", "/revoke", "/.well-known/oauth-authorization-server"];
 
 /// Requirements 6749-046, 6749-058, 6749-062, 6749-078, 6749-082, 9207-001, 9207-002, 9700-017,
 /// 9700-021, 9700-022, 9700-032, 9700-040, OA21-002, OA21-007, OA21-009, HTTP-002, HTTP-004,
@@ -50,11 +46,7 @@ pub(crate) fn check(server: &AuthorizationServer, path: &str, answer: &Answer) {
     let shared = SHARED.iter().any(|known| below.starts_with(known));
     let cors = answer.header("access-control-allow-origin");
     assert!(cors.is_empty() || (shared && cors == "*"), "{said}");
-    assert_eq!(
-        answer.header("access-control-allow-credentials"),
-        "",
-        "{said}"
-    );
+    assert_eq!(answer.header("access-control-allow-credentials"), "", "{said}");
     for line in answer.headers.get_all(header::SET_COOKIE) {
         cookie(server, line.to_str().expect("ASCII"));
     }
@@ -62,20 +54,9 @@ pub(crate) fn check(server: &AuthorizationServer, path: &str, answer: &Answer) {
 
 /// A page holds no script, nothing from elsewhere, and no link that leads away.
 fn page(said: &str, answer: &Answer) {
-    assert_eq!(
-        answer.header("content-type"),
-        "text/html; charset=utf-8",
-        "{said}"
-    );
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{said}");
     let body = answer.body.to_lowercase();
-    for forbidden in [
-        "<script",
-        "http-equiv",
-        "<iframe",
-        "<img",
-        "<object",
-        "<base",
-    ] {
+    for forbidden in ["<script", "http-equiv", "<iframe", "<img", "<object", "<base"] {
         assert!(!body.contains(forbidden), "{forbidden} in {said}");
     }
     for attribute in [" src=\"", " href=\"", " action=\""] {
@@ -99,12 +80,8 @@ fn guarded(server: &AuthorizationServer, said: &str, answer: &Answer) {
         assert_eq!(answer.header(name), value, "{name} of {said}");
     }
     let policy = answer.header("content-security-policy");
-    for part in [
-        "default-src 'none'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action ",
-    ] {
+    for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action "]
+    {
         assert!(policy.contains(part), "{part} of {said}");
     }
     for part in ["unsafe", "script-src", "*"] {
@@ -121,9 +98,7 @@ fn json(server: &AuthorizationServer, path: &str, said: &str, answer: &Answer) {
         assert_eq!(answer.header("cache-control"), "no-store", "{said}");
         assert_eq!(answer.header("pragma"), "no-cache", "{said}");
     }
-    let challenged = answer
-        .header("www-authenticate")
-        .starts_with("Basic realm=\"");
+    let challenged = answer.header("www-authenticate").starts_with("Basic realm=\"");
     assert_eq!(challenged, answer.status == 401, "{said}");
     if answer.status == 200 && answer.body.is_empty() {
         return;
@@ -141,10 +116,7 @@ fn json(server: &AuthorizationServer, path: &str, said: &str, answer: &Answer) {
 /// The characters of RFC 6749 section 5.2.
 fn printable(said: &str, text: &str) {
     let allowed = |b: u8| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    assert!(
-        !text.is_empty() && text.bytes().all(allowed),
-        "{text:?} of {said}"
-    );
+    assert!(!text.is_empty() && text.bytes().all(allowed), "{text:?} of {said}");
 }
 
 /// Requirement HTTP-001, ATTACKS G04.
@@ -153,10 +125,6 @@ fn cookie(server: &AuthorizationServer, line: &str) {
         assert!(line.contains(attribute), "{line}");
     }
     let secure = server.issuer().is_secure();
-    assert_eq!(
-        line.starts_with("__Host-") && line.contains("; Secure"),
-        secure,
-        "{line}"
-    );
+    assert_eq!(line.starts_with("__Host-") && line.contains("; Secure"), secure, "{line}");
     assert!(!line.contains("Domain"), "{line}");
 }

@@ -15,11 +15,7 @@ use crate::world::{
 async fn dump(world: &World) -> Vec<u8> {
     let mut bytes = Vec::new();
     for kind in Kind::ALL {
-        let page = world
-            .storage
-            .list(&Listing::Kind(kind), None, 10_000)
-            .await
-            .expect("listed");
+        let page = world.storage.list(&Listing::Kind(kind), None, 10_000).await.expect("listed");
         assert!(page.next.is_none());
         let found = world.storage.load(&page.keys).await.expect("loaded");
         for (key, stored) in page.keys.iter().zip(found) {
@@ -56,11 +52,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
             ] {
                 if part.len() >= 24 {
                     forms.push(part.to_vec());
-                    forms.push(
-                        part.iter()
-                            .flat_map(|b| format!("{b:02x}").into_bytes())
-                            .collect(),
-                    );
+                    forms.push(part.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect());
                 }
             }
         }
@@ -74,31 +66,17 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
     // the store and the log for every secret that travelled.
     let world = World::new();
     let mut secrets: BTreeSet<String> = [PASSWORD.to_owned(), VERIFIER.to_owned()].into();
-    for client in [
-        world.confidential().await,
-        world.public().await,
-        world.without_pkce().await,
-    ] {
-        secrets.extend(
-            client
-                .client_secret
-                .iter()
-                .map(|secret| secret.expose().to_owned()),
-        );
+    for client in [world.confidential().await, world.public().await, world.without_pkce().await] {
+        secrets.extend(client.client_secret.iter().map(|secret| secret.expose().to_owned()));
         let mut browser = Browser::default();
         let page = browser.open(&world, &authorize_url(&client, &[])).await;
         secrets.extend(hidden(&page).into_iter().map(|(_, value)| value));
-        browser
-            .sign_in(&world, &page, "alice", "a wrong password")
-            .await;
+        browser.sign_in(&world, &page, "alice", "a wrong password").await;
         secrets.insert("a wrong password".into());
         let page = browser.sign_in(&world, &page, "alice", PASSWORD).await;
         secrets.extend(hidden(&page).into_iter().map(|(_, value)| value));
         secrets.extend(browser.cookies.values().cloned());
-        let code = browser
-            .decide(&world, &page, &["read"], "allow")
-            .await
-            .parameter("code");
+        let code = browser.decide(&world, &page, &["read"], "allow").await.parameter("code");
         let unused = world.code(&client).await;
         let tokens = Tokens::of(&world.redeem(&client, &code).await);
         let next = Tokens::of(&world.refresh(&client, &tokens.refresh).await);
@@ -118,10 +96,7 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
             .call("/token", &client, &renewal(&tokens.refresh))
             .await
             .refused(400, "invalid_grant");
-        world
-            .redeem(&client, &code)
-            .await
-            .refused(400, "invalid_grant");
+        world.redeem(&client, &code).await.refused(400, "invalid_grant");
         for tokens in [tokens, next, last] {
             secrets.extend([tokens.access, tokens.refresh]);
         }
@@ -130,18 +105,11 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
     let service = world.service().await;
     secrets.insert(Tokens::of(&world.call("/token", &service, &SERVICE).await).access);
     let bytes = dump(&world).await;
-    assert!(
-        holds(&bytes, b"alice") && holds(&bytes, b"Calendar"),
-        "the dump is one"
-    );
+    assert!(holds(&bytes, b"alice") && holds(&bytes, b"Calendar"), "the dump is one");
     assert!(secrets.len() > 40, "{}", secrets.len());
     for secret in &secrets {
         for form in forms(secret) {
-            assert!(
-                !holds(&bytes, &form),
-                "{secret} lies around as {}",
-                form.escape_ascii()
-            );
+            assert!(!holds(&bytes, &form), "{secret} lies around as {}", form.escape_ascii());
         }
     }
 }
@@ -151,27 +119,16 @@ async fn nothing_that_carries_a_secret_shows_it_when_printed() {
     // Requirement 9700-029; ATTACKS K02: `Debug` of what a host gets in hand.
     let world = World::new();
     let client = world.confidential().await;
-    let secret = client
-        .client_secret
-        .as_ref()
-        .expect("a secret")
-        .expose()
-        .to_owned();
+    let secret = client.client_secret.as_ref().expect("a secret").expose().to_owned();
     let printed = Arc::new(Mutex::new(format!("{client:?}")));
     let credentials = grantor::Credentials {
         username: "alice".into(),
         password: grantor::model::SecretString::new(PASSWORD),
         source: None,
     };
-    printed
-        .lock()
-        .expect("lock")
-        .push_str(&format!("{credentials:?}"));
+    printed.lock().expect("lock").push_str(&format!("{credentials:?}"));
     let printed = printed.lock().expect("lock").clone();
-    assert!(
-        !printed.contains(&secret) && !printed.contains(PASSWORD),
-        "{printed}"
-    );
+    assert!(!printed.contains(&secret) && !printed.contains(PASSWORD), "{printed}");
     let mut browser = Browser::default();
     let answer = browser.walk(&world, &authorize_url(&client, &[])).await;
     // Headers that hold a secret are marked, so that whoever logs headers can leave them out.
@@ -185,11 +142,7 @@ async fn a_copy_of_the_store_redeems_nothing() {
     let world = World::new();
     let client = world.public().await;
     let tokens = world.tokens(&client).await;
-    let page = world
-        .storage
-        .list(&Listing::Kind(Kind::Grant), None, 10)
-        .await
-        .expect("listed");
+    let page = world.storage.list(&Listing::Kind(Kind::Grant), None, 10).await.expect("listed");
     let found = world.storage.load(&page.keys).await.expect("loaded");
     for (key, stored) in page.keys.iter().zip(found) {
         let value = stored.expect("there").value;
@@ -198,10 +151,7 @@ async fn a_copy_of_the_store_redeems_nothing() {
             bytes.extend(window);
             for prefix in ["gra_", "grr_"] {
                 let forged = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(&bytes));
-                world
-                    .refresh(&client, &forged)
-                    .await
-                    .refused(400, "invalid_grant");
+                world.refresh(&client, &forged).await.refused(400, "invalid_grant");
             }
         }
     }

@@ -19,11 +19,7 @@ pub(crate) enum Trouble {
     None,
     /// The calls from `from` to `until` are answered "unavailable"; where `applied`, commits among
     /// them are carried out all the same.
-    Away {
-        from: usize,
-        until: usize,
-        applied: bool,
-    },
+    Away { from: usize, until: usize, applied: bool },
     /// So many commits meet a conflict that is none.
     Conflicts(usize),
     /// This call waits until it is released.
@@ -33,20 +29,12 @@ pub(crate) enum Trouble {
 impl Trouble {
     /// A single call fails.
     pub(crate) fn once(at: usize, applied: bool) -> Self {
-        Self::Away {
-            from: at,
-            until: at + 1,
-            applied,
-        }
+        Self::Away { from: at, until: at + 1, applied }
     }
 
     /// The store goes away at a call, and stays away.
     pub(crate) fn from(at: usize, applied: bool) -> Self {
-        Self::Away {
-            from: at,
-            until: usize::MAX,
-            applied,
-        }
+        Self::Away { from: at, until: usize::MAX, applied }
     }
 }
 
@@ -93,11 +81,9 @@ impl TroubledStorage {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let trouble = *self.trouble.lock().expect("lock");
         match trouble {
-            Trouble::Away {
-                from,
-                until,
-                applied,
-            } if (from..until).contains(&call) => Some(applied),
+            Trouble::Away { from, until, applied } if (from..until).contains(&call) => {
+                Some(applied)
+            }
             Trouble::Held(at) if at == call => {
                 self.reached.notify_one();
                 self.released.notified().await;

@@ -24,9 +24,7 @@ async fn the_whole_story() {
         assert!(world.is_active(&tokens.access).await);
         let renewed = Tokens::of(&world.refresh(&client, &tokens.refresh).await);
         assert!(world.is_active(&renewed.access).await);
-        let answer = world
-            .call("/revoke", &client, &[("token", &renewed.refresh)])
-            .await;
+        let answer = world.call("/revoke", &client, &[("token", &renewed.refresh)]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(!world.is_active(&tokens.access).await);
         assert!(!world.is_active(&renewed.access).await);
@@ -43,16 +41,10 @@ async fn a_code_works_once_and_a_replay_by_its_client_ends_everything() {
         let second = Tokens::of(&world.refresh(&client, &first.refresh).await);
         // A new process knows it as well.
         let world = world.restarted();
-        world
-            .redeem(&client, &code)
-            .await
-            .refused(400, "invalid_grant");
+        world.redeem(&client, &code).await.refused(400, "invalid_grant");
         for tokens in [&first, &second] {
             assert!(!world.is_active(&tokens.access).await);
-            world
-                .refresh(&client, &tokens.refresh)
-                .await
-                .refused(400, "invalid_grant");
+            world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
         }
     }
 }
@@ -75,31 +67,16 @@ async fn a_replay_by_anybody_else_ends_nothing() {
         let mut form = redemption(&code).to_vec();
         form.retain(|(known, _)| *known != name);
         form.push((name, value));
-        world
-            .call("/token", &client, &form)
-            .await
-            .refused(400, "invalid_grant");
+        world.call("/token", &client, &form).await.refused(400, "invalid_grant");
     }
-    world
-        .redeem(&other, &code)
-        .await
-        .refused(400, "invalid_grant");
+    world.redeem(&other, &code).await.refused(400, "invalid_grant");
     let stranger = [("client_id", client.client.id.as_str())];
     let form = [&redemption(&code)[..], &stranger].concat();
-    world
-        .post("/token", &[], &form)
-        .await
-        .refused(401, "invalid_client");
+    world.post("/token", &[], &form).await.refused(401, "invalid_client");
     // The public half of the code alone opens nothing.
     let (half, _) = code.split_at(code.len() / 2);
-    for forged in [
-        half.to_owned(),
-        format!("{half}{}", "A".repeat(code.len() - half.len())),
-    ] {
-        world
-            .redeem(&client, &forged)
-            .await
-            .refused(400, "invalid_grant");
+    for forged in [half.to_owned(), format!("{half}{}", "A".repeat(code.len() - half.len()))] {
+        world.redeem(&client, &forged).await.refused(400, "invalid_grant");
     }
     assert!(world.is_active(&tokens.access).await);
     assert_eq!(world.refresh(&client, &tokens.refresh).await.status, 200);
@@ -125,31 +102,21 @@ async fn a_code_is_short_lived_and_its_clients_own() {
             refused.refused(400, "invalid_grant");
             bodies.push(refused.body);
         }
-        for odd in [
-            format!("{code}A"),
-            code[..code.len() - 1].to_owned(),
-            format!(" {code}"),
-            "x".into(),
-        ] {
+        for odd in
+            [format!("{code}A"), code[..code.len() - 1].to_owned(), format!(" {code}"), "x".into()]
+        {
             let refused = world.redeem(&client, &odd).await;
             refused.refused(400, "invalid_grant");
             bodies.push(refused.body);
         }
-        assert_eq!(
-            Tokens::of(&world.redeem(&client, &code).await).access[..4],
-            *"gra_"
-        );
+        assert_eq!(Tokens::of(&world.redeem(&client, &code).await).access[..4], *"gra_");
         let late = world.code(&client).await;
         world.pass(Duration::from_secs(60));
         let refused = world.redeem(&client, &late).await;
         refused.refused(400, "invalid_grant");
         bodies.push(refused.body);
         bodies.dedup();
-        assert_eq!(
-            bodies.len(),
-            1,
-            "nothing says which check failed: {bodies:?}"
-        );
+        assert_eq!(bodies.len(), 1, "nothing says which check failed: {bodies:?}");
     }
 }
 
@@ -176,14 +143,8 @@ async fn what_a_legitimate_client_can_put_right_consumes_nothing() {
         (with("grant_type", "password"), "unsupported_grant_type"),
         (with("grant_type", "implicit"), "unsupported_grant_type"),
         (with("grant_type", "urn:x:y"), "unsupported_grant_type"),
-        (
-            with("grant_type", "AUTHORIZATION_CODE"),
-            "unsupported_grant_type",
-        ),
-        (
-            with("grant_type", "authorization_code "),
-            "unsupported_grant_type",
-        ),
+        (with("grant_type", "AUTHORIZATION_CODE"), "unsupported_grant_type"),
+        (with("grant_type", "authorization_code "), "unsupported_grant_type"),
         (
             with("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
             "unsupported_grant_type",
@@ -202,17 +163,9 @@ async fn what_a_legitimate_client_can_put_right_consumes_nothing() {
     // Empty and unknown parameters change nothing.
     let form = [
         &redemption(&code)[..],
-        &[
-            ("scope", ""),
-            ("resource", ""),
-            ("foo", "bar"),
-            ("foo", "baz"),
-        ],
+        &[("scope", ""), ("resource", ""), ("foo", "bar"), ("foo", "baz")],
     ];
-    assert_eq!(
-        world.call("/token", &client, &form.concat()).await.status,
-        200
-    );
+    assert_eq!(world.call("/token", &client, &form.concat()).await.status, 200);
 }
 
 #[tokio::test]
@@ -220,15 +173,9 @@ async fn the_password_grant_does_not_exist() {
     // Requirements 6749-052, 9700-012; ATTACKS K13.
     let world = World::new();
     let client = world.confidential().await;
-    let form = [
-        ("grant_type", "password"),
-        ("username", "alice"),
-        ("password", crate::world::PASSWORD),
-    ];
-    world
-        .call("/token", &client, &form)
-        .await
-        .refused(400, "unsupported_grant_type");
+    let form =
+        [("grant_type", "password"), ("username", "alice"), ("password", crate::world::PASSWORD)];
+    world.call("/token", &client, &form).await.refused(400, "unsupported_grant_type");
     let metadata = world.get("/.well-known/oauth-authorization-server").await;
     assert!(!metadata.body.contains("password"));
 }
@@ -243,15 +190,9 @@ async fn a_service_gets_a_token_for_itself_and_no_refresh_token() {
     assert_eq!(tokens.refresh, "");
     assert!(world.is_active(&tokens.access).await);
     let resource = world.resource_server().await;
-    let about = world
-        .call("/introspect", &resource, &[("token", &tokens.access)])
-        .await
-        .json();
+    let about = world.call("/introspect", &resource, &[("token", &tokens.access)]).await.json();
     assert_eq!(about["client_id"], service.client.id.as_str());
-    assert!(
-        about.get("sub").is_none() && about.get("username").is_none(),
-        "{about}"
-    );
+    assert!(about.get("sub").is_none() && about.get("username").is_none(), "{about}");
 }
 
 #[tokio::test]
@@ -262,17 +203,12 @@ async fn the_scope_that_was_granted_is_said() {
     let mut browser = Browser::default();
     let url = authorize_url(&client, &[("scope", Some("write read"))]);
     let page = browser.reach_consent(&world, &url).await;
-    let answer = browser
-        .decide(&world, &page, &["read", "admin"], "allow")
-        .await;
+    let answer = browser.decide(&world, &page, &["read", "admin"], "allow").await;
     let answer = world.redeem(&client, &answer.parameter("code")).await;
     assert_eq!(answer.json()["scope"], "read");
     let resource = world.resource_server().await;
     let token = Tokens::of(&answer).access;
-    let about = world
-        .call("/introspect", &resource, &[("token", &token)])
-        .await
-        .json();
+    let about = world.call("/introspect", &resource, &[("token", &token)]).await.json();
     assert_eq!(about["scope"], "read");
 }
 
@@ -284,23 +220,15 @@ async fn only_post_asks_for_tokens() {
     let code = world.code(&client).await;
     let id = [("client_id", client.client.id.as_str())];
     let form = encode(&[&redemption(&code)[..], &id].concat());
-    for (endpoint, allow) in [
-        ("/token", "POST, OPTIONS"),
-        ("/revoke", "POST, OPTIONS"),
-        ("/introspect", "POST"),
-    ] {
-        for method in [
-            "GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "post", "X",
-        ] {
+    for (endpoint, allow) in
+        [("/token", "POST, OPTIONS"), ("/revoke", "POST, OPTIONS"), ("/introspect", "POST")]
+    {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "post", "X"] {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let target = format!("{endpoint}?callback=alert&{form}");
             let headers = [("content-type", "application/x-www-form-urlencoded")];
             let answer = world.send(request(method, &target, &headers, &form)).await;
-            assert_eq!(
-                (answer.status, answer.header("allow")),
-                (405, allow),
-                "{answer:?}"
-            );
+            assert_eq!((answer.status, answer.header("allow")), (405, allow), "{answer:?}");
         }
     }
     assert_eq!(world.redeem(&client, &code).await.status, 200);
@@ -322,19 +250,11 @@ async fn scripts_may_read_what_they_asked_for_without_cookies() {
                 ("client_id", id),
             ],
         ),
-        (
-            "/revoke",
-            vec![("token", tokens.access.as_str()), ("client_id", id)],
-        ),
+        ("/revoke", vec![("token", tokens.access.as_str()), ("client_id", id)]),
     ] {
         for origin in ["https://client.example", "null", "https://evil.example"] {
-            let preflight = [
-                ("origin", origin),
-                ("access-control-request-method", "POST"),
-            ];
-            let answer = world
-                .send(request(Method::OPTIONS, endpoint, &preflight, ""))
-                .await;
+            let preflight = [("origin", origin), ("access-control-request-method", "POST")];
+            let answer = world.send(request(Method::OPTIONS, endpoint, &preflight, "")).await;
             assert_eq!(answer.status, 204);
             assert_eq!(answer.header("access-control-allow-origin"), "*");
             let answer = world.post(endpoint, &[("origin", origin)], &form).await;
@@ -362,12 +282,7 @@ async fn tokens_are_never_twice_the_same_and_cannot_be_made_up() {
     for at in 0..tokens.access.len() {
         let mut bytes = tokens.access.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-        assert!(
-            !world
-                .is_active(&String::from_utf8(bytes).expect("ASCII"))
-                .await,
-            "byte {at}"
-        );
+        assert!(!world.is_active(&String::from_utf8(bytes).expect("ASCII")).await, "byte {at}");
     }
     assert!(world.is_active(&tokens.access).await);
 }
@@ -378,39 +293,23 @@ async fn a_handle_of_one_kind_is_no_other() {
     let world = World::new();
     let client = world.confidential().await;
     let mut browser = Browser::default();
-    let page = browser
-        .reach_consent(&world, &authorize_url(&client, &[]))
-        .await;
+    let page = browser.reach_consent(&world, &authorize_url(&client, &[])).await;
     let interaction = crate::world::hidden(&page)[0].1.clone();
     let code = world.code(&client).await;
     let tokens = world.tokens(&client).await;
     let session = browser.cookies["__Host-grantor-session"].clone();
     for other in [&interaction, &session, &tokens.access, &tokens.refresh] {
-        world
-            .redeem(&client, other)
-            .await
-            .refused(400, "invalid_grant");
+        world.redeem(&client, other).await.refused(400, "invalid_grant");
     }
     for other in [&interaction, &session, &tokens.access, &code] {
-        world
-            .refresh(&client, other)
-            .await
-            .refused(400, "invalid_grant");
+        world.refresh(&client, other).await.refused(400, "invalid_grant");
     }
     for other in [&interaction, &session, &code] {
         assert!(!world.is_active(other).await);
-        assert_eq!(
-            world
-                .call("/revoke", &client, &[("token", other)])
-                .await
-                .status,
-            200
-        );
+        assert_eq!(world.call("/revoke", &client, &[("token", other)]).await.status, 200);
     }
     for other in [&session, &tokens.access, &tokens.refresh, &code] {
-        let answer = browser
-            .get(&world, &format!("/interaction?interaction={other}"))
-            .await;
+        let answer = browser.get(&world, &format!("/interaction?interaction={other}")).await;
         answer.explained(404);
     }
     assert_eq!(world.redeem(&client, &code).await.status, 200);
@@ -425,34 +324,17 @@ async fn clock_steps_bring_nothing_back() {
     let used = world.code(&client).await;
     let tokens = Tokens::of(&world.redeem(&client, &used).await);
     let revoked = world.tokens(&client).await;
-    world
-        .call("/revoke", &client, &[("token", &revoked.refresh)])
-        .await;
+    world.call("/revoke", &client, &[("token", &revoked.refresh)]).await;
     world.step_back(Duration::from_secs(86_400));
     assert!(!world.is_active(&revoked.access).await);
-    world
-        .refresh(&client, &revoked.refresh)
-        .await
-        .refused(400, "invalid_grant");
-    world
-        .redeem(&client, &used)
-        .await
-        .refused(400, "invalid_grant");
-    assert!(
-        !world.is_active(&tokens.access).await,
-        "the replay was recognised"
-    );
+    world.refresh(&client, &revoked.refresh).await.refused(400, "invalid_grant");
+    world.redeem(&client, &used).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&tokens.access).await, "the replay was recognised");
     // Forward: everything expires, nothing wraps.
     let tokens = world.tokens(&client).await;
     let code = world.code(&client).await;
     world.pass(Duration::from_secs(86_400 * 365 * 50));
     assert!(!world.is_active(&tokens.access).await);
-    world
-        .refresh(&client, &tokens.refresh)
-        .await
-        .refused(400, "invalid_grant");
-    world
-        .redeem(&client, &code)
-        .await
-        .refused(400, "invalid_grant");
+    world.refresh(&client, &tokens.refresh).await.refused(400, "invalid_grant");
+    world.redeem(&client, &code).await.refused(400, "invalid_grant");
 }

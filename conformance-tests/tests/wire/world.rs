@@ -61,9 +61,7 @@ impl Authenticator for SharedUsers {
     async fn verify(&self, credentials: &Credentials) -> Result<Verdict, AuthenticatorError> {
         let account = self.0.standing(&credentials.username)?;
         let right = credentials.password.expose() == PASSWORD;
-        Ok(account
-            .filter(|_| right)
-            .map_or(Verdict::Refused, Verdict::Verified))
+        Ok(account.filter(|_| right).map_or(Verdict::Refused, Verdict::Verified))
     }
 
     async fn account(&self, subject: &Subject) -> Result<Option<Account>, AuthenticatorError> {
@@ -110,14 +108,7 @@ impl World {
         change: impl FnOnce(Builder) -> Builder,
     ) -> Self {
         let clock = Arc::new(StoppedClock(AtomicI64::new(1_800_000_000_000)));
-        Self::assemble(
-            issuer,
-            storage,
-            clock,
-            Arc::default(),
-            Log::default(),
-            change,
-        )
+        Self::assemble(issuer, storage, clock, Arc::default(), Log::default(), change)
     }
 
     /// Another process on the same store: nothing of the first one's memory is left.
@@ -149,13 +140,7 @@ impl World {
             .scope("read", "See your calendar")
             .scope("write", "Change your calendar")
             .scope("admin", "Administer");
-        Self {
-            server: change(builder).build().expect("a server"),
-            users,
-            storage,
-            clock,
-            log,
-        }
+        Self { server: change(builder).build().expect("a server"), users, storage, clock, log }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -178,28 +163,15 @@ impl World {
     }
 
     pub(crate) async fn register(&self, registration: &Registration) -> Registered {
-        self.server
-            .register_client(registration)
-            .await
-            .expect("registered")
+        self.server.register_client(registration).await.expect("registered")
     }
 
     pub(crate) async fn confidential(&self) -> Registered {
-        self.register(&Registration::confidential(
-            "Calendar",
-            CALLBACK,
-            scope("read write"),
-        ))
-        .await
+        self.register(&Registration::confidential("Calendar", CALLBACK, scope("read write"))).await
     }
 
     pub(crate) async fn public(&self) -> Registered {
-        self.register(&Registration::public(
-            "Phone",
-            CALLBACK,
-            scope("read write"),
-        ))
-        .await
+        self.register(&Registration::public("Phone", CALLBACK, scope("read write"))).await
     }
 
     /// A client that may use the plain RFC 6749 profile.
@@ -212,8 +184,7 @@ impl World {
     }
 
     pub(crate) async fn service(&self) -> Registered {
-        self.register(&Registration::service("Nightly job", scope("read write")))
-            .await
+        self.register(&Registration::service("Nightly job", scope("read write"))).await
     }
 
     pub(crate) async fn resource_server(&self) -> Registered {
@@ -244,18 +215,13 @@ impl World {
         form: &[(&str, &str)],
     ) -> Answer {
         let mut form: Vec<(&str, &str)> = form.to_vec();
-        let basic = client
-            .client_secret
-            .as_ref()
-            .map(|secret| basic(&client.client.id, secret.expose()));
+        let basic =
+            client.client_secret.as_ref().map(|secret| basic(&client.client.id, secret.expose()));
         if basic.is_none() {
             form.push(("client_id", client.client.id.as_str()));
         }
-        let headers: Vec<(&str, &str)> = basic
-            .as_deref()
-            .map(|value| ("authorization", value))
-            .into_iter()
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            basic.as_deref().map(|value| ("authorization", value)).into_iter().collect();
         self.post(path, &headers, &form).await
     }
 
@@ -265,8 +231,7 @@ impl World {
         headers: &[(&str, &str)],
         form: &[(&str, &str)],
     ) -> Answer {
-        self.send(request(Method::POST, path, headers, &encode(form)))
-            .await
+        self.send(request(Method::POST, path, headers, &encode(form))).await
     }
 
     pub(crate) async fn redeem(&self, client: &Registered, code: &str) -> Answer {
@@ -280,10 +245,7 @@ impl World {
     /// From the authorization request to a code, everything allowed.
     pub(crate) async fn code(&self, client: &Registered) -> String {
         let mut browser = Browser::default();
-        browser
-            .walk(self, &authorize_url(client, &[]))
-            .await
-            .parameter("code")
+        browser.walk(self, &authorize_url(client, &[])).await.parameter("code")
     }
 
     /// From the authorization request to tokens.
@@ -296,13 +258,9 @@ impl World {
     /// What a resource server learns about a token.
     pub(crate) async fn is_active(&self, token: &str) -> bool {
         let resource = self.resource_server().await;
-        let answer = self
-            .call("/introspect", &resource, &[("token", token)])
-            .await;
+        let answer = self.call("/introspect", &resource, &[("token", token)]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()["active"]
-            .as_bool()
-            .expect("7662-004: active is a boolean")
+        answer.json()["active"].as_bool().expect("7662-004: active is a boolean")
     }
 }
 
@@ -317,10 +275,7 @@ impl Tokens {
         assert_eq!(answer.status, 200, "{answer:?}");
         let body = answer.json();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        Self {
-            access: text("access_token"),
-            refresh: text("refresh_token"),
-        }
+        Self { access: text("access_token"), refresh: text("refresh_token") }
     }
 }
 
@@ -336,17 +291,11 @@ impl Answer {
     fn of(response: Response<Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-        Self {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        }
+        Self { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("ASCII"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -361,11 +310,7 @@ impl Answer {
     /// house.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status, self.error().as_str()),
-            (status, code),
-            "{self:?}"
-        );
+        assert_eq!((self.status, self.error().as_str()), (status, code), "{self:?}");
     }
 
     /// A redirect to the client with this error, and without a code.
@@ -374,11 +319,7 @@ impl Answer {
         assert_eq!(self.status, 303, "{self:?}");
         assert!(self.location().starts_with(CALLBACK), "{self:?}");
         assert_eq!(self.parameter("error"), code, "{self:?}");
-        let names: Vec<String> = self
-            .parameters()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let names: Vec<String> = self.parameters().into_iter().map(|(name, _)| name).collect();
         assert!(!names.contains(&"code".to_owned()), "{self:?}");
     }
 
@@ -395,21 +336,13 @@ impl Answer {
 
     /// The parameters of the redirect, decoded; repeated ones show up as such.
     pub(crate) fn parameters(&self) -> Vec<(String, String)> {
-        let query = self
-            .location()
-            .split_once('?')
-            .map_or("", |(_, query)| query);
-        form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect()
+        let query = self.location().split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
     pub(crate) fn parameter(&self, name: &str) -> String {
-        let found: Vec<_> = self
-            .parameters()
-            .into_iter()
-            .filter(|(known, _)| known == name)
-            .collect();
+        let found: Vec<_> =
+            self.parameters().into_iter().filter(|(known, _)| known == name).collect();
         match found.as_slice() {
             [(_, value)] => value.clone(),
             _ => panic!("exactly one {name} expected: {self:?}"),
@@ -445,14 +378,8 @@ impl Browser {
         path: &str,
         form: &[(&str, &str)],
     ) -> Answer {
-        self.send(
-            world,
-            Method::POST,
-            path,
-            &[("sec-fetch-site", "same-origin")],
-            &encode(form),
-        )
-        .await
+        self.send(world, Method::POST, path, &[("sec-fetch-site", "same-origin")], &encode(form))
+            .await
     }
 
     pub(crate) async fn send(
@@ -463,12 +390,8 @@ impl Browser {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let cookie = self
-            .cookies
-            .iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect::<Vec<_>>()
-            .join("; ");
+        let cookie =
+            self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("; ");
         let mut headers = headers.to_vec();
         headers.push(("cookie", &cookie));
         let answer = world.send(request(method, target, &headers, body)).await;
@@ -491,11 +414,7 @@ impl Browser {
         let mut target = target.to_owned();
         for _ in 0..5 {
             let answer = self.get(world, &target).await;
-            match answer
-                .location()
-                .strip_prefix(ISSUER)
-                .unwrap_or(answer.location())
-            {
+            match answer.location().strip_prefix(ISSUER).unwrap_or(answer.location()) {
                 next if next.starts_with('/') => target = next.to_owned(),
                 _ => return answer,
             }
@@ -550,11 +469,7 @@ impl Browser {
         decision: &str,
     ) -> Answer {
         let mut form = hidden(page);
-        form.extend(
-            scopes
-                .iter()
-                .map(|scope| ("scope".to_owned(), (*scope).to_owned())),
-        );
+        form.extend(scopes.iter().map(|scope| ("scope".to_owned(), (*scope).to_owned())));
         form.push(("decision".into(), decision.into()));
         self.post(world, &action(page), &borrowed(&form)).await
     }
@@ -592,10 +507,8 @@ pub(crate) fn authorize_url(client: &Registered, change: &[(&str, Option<&str>)]
 }
 
 /// A request for a client credentials token.
-pub(crate) const SERVICE: [(&str, &str); 2] = [
-    ("grant_type", "client_credentials"),
-    ("scope", "read write"),
-];
+pub(crate) const SERVICE: [(&str, &str); 2] =
+    [("grant_type", "client_credentials"), ("scope", "read write")];
 
 /// The form of a refresh.
 pub(crate) fn renewal(token: &str) -> [(&'static str, &str); 2] {
@@ -625,23 +538,16 @@ pub(crate) fn request(
     for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
         builder = builder.header(*name, *value);
     }
-    builder
-        .body(Bytes::from(body.to_owned()))
-        .expect("a request")
+    builder.body(Bytes::from(body.to_owned())).expect("a request")
 }
 
 pub(crate) fn basic(id: &ClientId, secret: &str) -> String {
     let pair = format!("{id}:{secret}");
-    format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(pair)
-    )
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 pub(crate) fn encode(form: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(form)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
 }
 
 pub(crate) fn scope(text: &str) -> ScopeSet {
@@ -649,9 +555,7 @@ pub(crate) fn scope(text: &str) -> ScopeSet {
 }
 
 pub(crate) fn borrowed(form: &[(String, String)]) -> Vec<(&str, &str)> {
-    form.iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect()
+    form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// The attribute of a tag, with the escapes that our pages use undone.
@@ -666,37 +570,25 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
         ("&#x2f;", "/"),
         ("&amp;", "&"),
     ];
-    Some(plain.iter().fold(value.to_owned(), |text, (escape, c)| {
-        text.replace(escape, c)
-    }))
+    Some(plain.iter().fold(value.to_owned(), |text, (escape, c)| text.replace(escape, c)))
 }
 
 fn tags<'a>(page: &'a Answer, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let starts = page
-        .body
-        .match_indices('<')
-        .map(|(at, _)| &page.body[at + 1..]);
+    let starts = page.body.match_indices('<').map(|(at, _)| &page.body[at + 1..]);
     starts
         .filter(move |rest| rest.starts_with(name) && rest[name.len()..].starts_with([' ', '\n']))
         .map(|rest| rest.split_once('>').map_or(rest, |(tag, _)| tag))
 }
 
 pub(crate) fn action(page: &Answer) -> String {
-    let form = tags(page, "form")
-        .next()
-        .unwrap_or_else(|| panic!("a form: {page:?}"));
+    let form = tags(page, "form").next().unwrap_or_else(|| panic!("a form: {page:?}"));
     attribute(form, "action").expect("an action")
 }
 
 pub(crate) fn hidden(page: &Answer) -> Vec<(String, String)> {
     tags(page, "input")
         .filter(|tag| attribute(tag, "type").as_deref() == Some("hidden"))
-        .map(|tag| {
-            (
-                attribute(tag, "name").expect("name"),
-                attribute(tag, "value").expect("value"),
-            )
-        })
+        .map(|tag| (attribute(tag, "name").expect("name"), attribute(tag, "value").expect("value")))
         .collect()
 }
 

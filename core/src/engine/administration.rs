@@ -56,9 +56,8 @@ impl AuthorizationServer {
             let mut entropy = self.entropy()?;
             let existing = facts.client(chosen);
             let decision = register::register(registration, existing, self.context(), &mut entropy);
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return outcome.map_err(Error::Refused);
             }
@@ -68,10 +67,7 @@ impl AuthorizationServer {
     /// A registered client, if it was not removed.
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>, Error> {
         let facts = self.load(&[Key::client(id)]).await?;
-        Ok(facts
-            .client(Some(id))
-            .filter(|client| client.removed_at.is_none())
-            .cloned())
+        Ok(facts.client(Some(id)).filter(|client| client.removed_at.is_none()).cloned())
     }
 
     /// Every registered client.
@@ -80,15 +76,10 @@ impl AuthorizationServer {
         let mut after = None;
         loop {
             let (facts, keys, next) = self.load_page(&Listing::Kind(Kind::Client), after).await?;
-            let ids = keys
-                .iter()
-                .filter_map(|key| std::str::from_utf8(key.id()).ok());
+            let ids = keys.iter().filter_map(|key| std::str::from_utf8(key.id()).ok());
             let found = ids.filter_map(|id| ClientId::parse(id).ok());
             clients.extend(found.filter_map(|id| {
-                facts
-                    .client(Some(&id))
-                    .filter(|client| client.removed_at.is_none())
-                    .cloned()
+                facts.client(Some(&id)).filter(|client| client.removed_at.is_none()).cloned()
             }));
             after = match next {
                 Some(cursor) => Some(cursor),
@@ -105,9 +96,8 @@ impl AuthorizationServer {
             let mut entropy = self.entropy()?;
             let client = facts.client(Some(id));
             let decision = register::rotate_secret(client, self.context(), &mut entropy);
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return outcome.map_err(Error::Refused);
             }
@@ -121,8 +111,7 @@ impl AuthorizationServer {
 
     /// Revokes everything that was ever issued to a client. It can ask again.
     pub async fn revoke_client_grants(&self, id: &ClientId) -> Result<(), Error> {
-        self.change_client(id, |client, _| revoke::everything_of_client(client))
-            .await
+        self.change_client(id, |client, _| revoke::everything_of_client(client)).await
     }
 
     async fn change_client(
@@ -135,9 +124,8 @@ impl AuthorizationServer {
             let facts = self.load(&[Key::client(id)]).await?;
             let mut entropy = self.entropy()?;
             let decision = rule(facts.client(Some(id)), self.context());
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return outcome.map_err(Error::Refused);
             }
@@ -185,24 +173,20 @@ impl AuthorizationServer {
             let facts = self.load(std::slice::from_ref(&key)).await?;
             let mut entropy = self.entropy()?;
             let decision = consent::withdraw(facts.consent(&key), self.context());
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 break outcome.map_err(Error::Refused)?;
             }
         };
-        self.for_each_grant(subject, |found, ctx| {
-            revoke::withdrawn_grant(found, &marked, ctx)
-        })
-        .await?;
+        self.for_each_grant(subject, |found, ctx| revoke::withdrawn_grant(found, &marked, ctx))
+            .await?;
         loop {
             let facts = self.load(std::slice::from_ref(&key)).await?;
             let mut entropy = self.entropy()?;
             let decision = consent::finish_withdrawal(facts.consent(&key), marked.epoch);
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return outcome.map_err(Error::Refused);
             }
@@ -219,8 +203,7 @@ impl AuthorizationServer {
 
     /// Every authorization in the store. This walks all of them.
     pub async fn grants(&self) -> Result<Vec<GrantSummary>, Error> {
-        self.list_grants(&Listing::Kind(Kind::Grant), |_| true)
-            .await
+        self.list_grants(&Listing::Kind(Kind::Grant), |_| true).await
     }
 
     async fn list_grants(
@@ -262,9 +245,7 @@ impl AuthorizationServer {
             let mut entropy = self.entropy()?;
             let revoked = facts.revoked_subject(Some(subject));
             let decision = revoke::subject(subject, revoked, self.context());
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
                 outcome.map_err(Error::Refused)?;
                 break;
@@ -275,10 +256,7 @@ impl AuthorizationServer {
             let index = Listing::Index(Index::sessions_of(subject));
             let (facts, keys, next) = self.load_page(&index, after).await?;
             for key in keys {
-                if facts
-                    .session(&key)
-                    .is_some_and(|session| session.subject == *subject)
-                {
+                if facts.session(&key).is_some_and(|session| session.subject == *subject) {
                     self.end_session(key, None).await?;
                 }
             }
@@ -302,11 +280,7 @@ impl AuthorizationServer {
         let index = Listing::Index(Index::grants_of(subject));
         let mut after = None;
         loop {
-            let page = self
-                .inner
-                .storage
-                .list(&index, after.as_ref(), PAGE)
-                .await?;
+            let page = self.inner.storage.list(&index, after.as_ref(), PAGE).await?;
             for key in &page.keys {
                 self.revoke_by_rule(key, &rule).await?;
             }
@@ -328,9 +302,8 @@ impl AuthorizationServer {
             let facts = self.load(std::slice::from_ref(key)).await?;
             let mut entropy = self.entropy()?;
             let decision = rule(facts.grant(key), self.context());
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return Ok(outcome.unwrap_or(false));
             }
@@ -342,11 +315,7 @@ impl AuthorizationServer {
         listing: &Listing,
         after: Option<Cursor>,
     ) -> Result<(Facts, Vec<Key>, Option<Cursor>), Unavailable> {
-        let page = self
-            .inner
-            .storage
-            .list(listing, after.as_ref(), PAGE)
-            .await?;
+        let page = self.inner.storage.list(listing, after.as_ref(), PAGE).await?;
         let facts = self.load(&page.keys).await?;
         Ok((facts, page.keys, page.next))
     }

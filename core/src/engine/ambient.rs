@@ -27,10 +27,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is where the time comes from"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
         chrono::Utc::now().into()
     }
 }
@@ -47,10 +44,7 @@ pub struct SystemEntropy(ring::rand::SystemRandom);
 
 impl Default for SystemEntropy {
     fn default() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is where randomness comes from"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
         Self(ring::rand::SystemRandom::new())
     }
 }

@@ -41,18 +41,15 @@ impl AuthorizationServer {
         request: &AuthorizationRequest,
         browser: &Browser,
     ) -> Result<Outcome, Error<AuthorizationError>> {
-        let client_id = request
-            .client_id
-            .as_deref()
-            .and_then(|id| ClientId::parse(id).ok());
+        let client_id = request.client_id.as_deref().and_then(|id| ClientId::parse(id).ok());
         let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
         let facts = self.load(&keys).await?;
         let known = facts.client(client_id.as_ref()).cloned();
         match self.begin(request, browser, client_id, facts).await {
             // From here on the client can be told, and can tell its user something better.
-            Err(Error::Unavailable(cause)) => Err(self
-                .tell_client(cause, authorize::unavailable(request, known.as_ref()))
-                .await),
+            Err(Error::Unavailable(cause)) => {
+                Err(self.tell_client(cause, authorize::unavailable(request, known.as_ref())).await)
+            }
             answer => answer,
         }
     }
@@ -66,21 +63,15 @@ impl AuthorizationServer {
     ) -> Result<Outcome, Error<AuthorizationError>> {
         let mut attempts = self.attempts();
         loop {
-            let present = self
-                .present(&mut facts, browser, client_id.as_ref())
-                .await?;
+            let present = self.present(&mut facts, browser, client_id.as_ref()).await?;
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let decision = authorize::begin(request, client, visitor, self.context(), &mut entropy);
             let issued = Issued::of(&decision, None);
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
-                return self
-                    .confirm("authorize", client_id, browser, issued, outcome)
-                    .await;
+                return self.confirm("authorize", client_id, browser, issued, outcome).await;
             }
             let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
             facts = self.load(&keys).await?;
@@ -96,10 +87,7 @@ impl AuthorizationServer {
     ) -> Error<AuthorizationError> {
         match error {
             Some(error) => {
-                self.emit(Event::Unavailable {
-                    reason: cause.to_string(),
-                })
-                .await;
+                self.emit(Event::Unavailable { reason: cause.to_string() }).await;
                 Error::Refused(error)
             }
             None => cause.into(),
@@ -119,23 +107,13 @@ impl AuthorizationServer {
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
-            let decision = authorize::resume(
-                interaction,
-                facts.grant(&key),
-                client,
-                visitor,
-                self.context(),
-            );
+            let decision =
+                authorize::resume(interaction, facts.grant(&key), client, visitor, self.context());
             let issued = Issued::of(&decision, None);
             let destination = facts.grant(&key).and_then(authorize::unavailable_later);
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
-                return match self
-                    .confirm("resume", client_id, browser, issued, outcome)
-                    .await
-                {
+                return match self.confirm("resume", client_id, browser, issued, outcome).await {
                     // The code is written and nobody will get it; this page is over.
                     Err(Error::Unavailable(cause)) => {
                         Err(self.tell_client(cause, destination).await)
@@ -161,29 +139,20 @@ impl AuthorizationServer {
             let (facts, client_id, present) = self.open(&key, browser).await?;
             let visitor = present.visitor(&facts, browser);
             // A withdrawal that a crash interrupted is finished before anything is allowed again.
-            if let Some(consent) = visitor
-                .consent
-                .filter(|c| c.state == ConsentState::Withdrawing)
+            if let Some(consent) = visitor.consent.filter(|c| c.state == ConsentState::Withdrawing)
             {
                 let (subject, client_id) = (consent.subject.clone(), consent.client_id.clone());
-                self.withdraw_consent(&subject, &client_id)
-                    .await
-                    .map_err(Error::for_page)?;
+                self.withdraw_consent(&subject, &client_id).await.map_err(Error::for_page)?;
                 continue;
             }
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let decision =
                 consent::remember(request, facts.grant(&key), client, visitor, self.context());
-            match self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
-            {
+            match self.commit(&mut attempts, &facts, decision, &mut entropy).await? {
                 Some(Ok(_)) => break,
                 Some(Err(error)) => {
-                    return self
-                        .confirm("consent", client_id, browser, None, Err(error))
-                        .await;
+                    return self.confirm("consent", client_id, browser, None, Err(error)).await;
                 }
                 None => {}
             }
@@ -196,13 +165,9 @@ impl AuthorizationServer {
             let grant = facts.grant(&key);
             let decision = consent::answer(request, grant, client, visitor, self.context());
             let issued = Issued::of(&decision, grant);
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
-                return self
-                    .confirm("consent", client_id, browser, issued, outcome)
-                    .await;
+                return self.confirm("consent", client_id, browser, issued, outcome).await;
             }
         }
     }
@@ -225,19 +190,16 @@ impl AuthorizationServer {
         let handle = loop {
             let mut entropy = self.entropy()?;
             let decision = session::sign_in(&account, self.context(), &mut entropy);
-            let done = self
-                .commit(&mut attempts, &Facts::default(), decision, &mut entropy)
-                .await?;
+            let done =
+                self.commit(&mut attempts, &Facts::default(), decision, &mut entropy).await?;
             if let Some(outcome) = done {
                 break outcome.map_err(Error::Refused)?;
             }
         };
         let after = self.load(std::slice::from_ref(&user)).await?;
         let subject = Some(&account.subject);
-        let standing = session::confirm(
-            before.revoked_subject(subject),
-            after.revoked_subject(subject),
-        );
+        let standing =
+            session::confirm(before.revoked_subject(subject), after.revoked_subject(subject));
         if let Err(refusal) = standing {
             self.sign_out(&handle).await?;
             self.refused("sign_in", None, &refusal).await;
@@ -258,9 +220,7 @@ impl AuthorizationServer {
             Ok(Verdict::Throttled { retry_after }) => {
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 let retry_after_seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
-                Refusal::TooManySignIns {
-                    retry_after_seconds,
-                }
+                Refusal::TooManySignIns { retry_after_seconds }
             }
             Err(error) => return Err(Unavailable::from(error).into()),
         };
@@ -270,8 +230,7 @@ impl AuthorizationServer {
 
     /// Ends the session that this cookie opens.
     pub async fn sign_out(&self, cookie: &Handle) -> Result<(), Error> {
-        self.end_session(Key::session(cookie.id), Some(cookie))
-            .await
+        self.end_session(Key::session(cookie.id), Some(cookie)).await
     }
 
     pub(super) async fn end_session(&self, key: Key, cookie: Option<&Handle>) -> Result<(), Error> {
@@ -280,9 +239,8 @@ impl AuthorizationServer {
             let facts = self.load(std::slice::from_ref(&key)).await?;
             let mut entropy = self.entropy()?;
             let decision = session::end(cookie, facts.session(&key));
-            if let Some(outcome) = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?
+            if let Some(outcome) =
+                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
             {
                 return outcome.map_err(Error::Refused);
             }
@@ -307,9 +265,7 @@ impl AuthorizationServer {
         if let Some(id) = &client_id {
             self.load_more(&mut facts, &[Key::client(id)]).await?;
         }
-        let present = self
-            .present(&mut facts, browser, client_id.as_ref())
-            .await?;
+        let present = self.present(&mut facts, browser, client_id.as_ref()).await?;
         Ok((facts, client_id, present))
     }
 
@@ -329,24 +285,17 @@ impl AuthorizationServer {
             }
             (None, None) => None,
         };
-        let subject = authentication
-            .as_ref()
-            .map(|authentication| &authentication.subject);
+        let subject = authentication.as_ref().map(|authentication| &authentication.subject);
         let account = self.account(subject).await?;
         let consent = match (subject, client_id) {
             (Some(subject), Some(client_id)) => {
                 let key = Key::consent(subject, client_id);
-                self.load_more(facts, &[key.clone(), Key::revoked_subject(subject)])
-                    .await?;
+                self.load_more(facts, &[key.clone(), Key::revoked_subject(subject)]).await?;
                 Some(key)
             }
             _ => None,
         };
-        Ok(Present {
-            authentication,
-            account,
-            consent,
-        })
+        Ok(Present { authentication, account, consent })
     }
 
     /// Looks once more, before anybody gets a code, at what it stands on; see
@@ -362,10 +311,7 @@ impl AuthorizationServer {
         if let (Some(issued), Ok(Outcome::Redirect(_))) = (issued, &outcome) {
             let subject = &issued.code.subject;
             let consent = Key::consent(subject, &issued.client_id);
-            let session = browser
-                .session
-                .as_ref()
-                .filter(|_| browser.authentication.is_none());
+            let session = browser.session.as_ref().filter(|_| browser.authentication.is_none());
             let mut keys = vec![consent.clone(), Key::revoked_subject(subject)];
             keys.extend(session.map(|cookie| Key::session(cookie.id)));
             let facts = self.load(&keys).await?;
@@ -394,10 +340,7 @@ impl AuthorizationServer {
 
 impl Present {
     fn visitor<'a>(&'a self, facts: &'a Facts, browser: &'a Browser) -> Visitor<'a> {
-        let subject = self
-            .authentication
-            .as_ref()
-            .map(|authentication| &authentication.subject);
+        let subject = self.authentication.as_ref().map(|authentication| &authentication.subject);
         Visitor {
             browser: browser.secret.as_ref(),
             authentication: self.authentication.as_ref(),

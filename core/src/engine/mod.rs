@@ -92,11 +92,7 @@ impl AuthorizationServer {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        Context {
-            issuer: &self.inner.issuer,
-            policy: &self.inner.policy,
-            now: self.now(),
-        }
+        Context { issuer: &self.inner.issuer, policy: &self.inner.policy, now: self.now() }
     }
 }
 

@@ -117,11 +117,7 @@ impl AuthorizationServer {
     }
 
     pub(super) fn entropy(&self) -> Result<Entropy, Unavailable> {
-        self.inner
-            .entropy
-            .seed()
-            .map(Entropy::from_seed)
-            .ok_or(Unavailable::Entropy)
+        self.inner.entropy.seed().map(Entropy::from_seed).ok_or(Unavailable::Entropy)
     }
 
     /// A secret that belongs to no record.
@@ -154,9 +150,7 @@ impl AuthorizationServer {
         }
         let found = self.inner.storage.load(&wanted).await?;
         for (key, stored) in wanted.into_iter().zip(found) {
-            let loaded = stored
-                .map(|stored| Loaded::decode(&key, &stored))
-                .transpose()?;
+            let loaded = stored.map(|stored| Loaded::decode(&key, &stored)).transpose()?;
             facts.found.push((key, loaded));
         }
         Ok(())
@@ -194,11 +188,7 @@ impl AuthorizationServer {
             };
             if self.apply(commit).await? == CommitOutcome::Conflict {
                 attempts.left = attempts.left.saturating_sub(1);
-                return if attempts.left == 0 {
-                    Err(Unavailable::Contention)
-                } else {
-                    Ok(None)
-                };
+                return if attempts.left == 0 { Err(Unavailable::Contention) } else { Ok(None) };
             }
         }
         let now = self.now();

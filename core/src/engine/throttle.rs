@@ -26,19 +26,14 @@ const MAX_CLIENTS: usize = 10_000;
 impl WrongSecrets {
     /// Counts a wrong secret; `Err`: too many, with the seconds to wait.
     pub(super) fn count(&self, client_id: &ClientId, now: Timestamp) -> Result<(), u32> {
-        let mut filled_until = self
-            .filled_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut filled_until = self.filled_until.lock().unwrap_or_else(PoisonError::into_inner);
         if filled_until.len() >= MAX_CLIENTS {
             filled_until.retain(|_, until| !until.has_passed(now));
             if filled_until.len() >= MAX_CLIENTS {
                 filled_until.clear();
             }
         }
-        let until = filled_until
-            .get(client_id)
-            .map_or(now, |until| (*until).max(now));
+        let until = filled_until.get(client_id).map_or(now, |until| (*until).max(now));
         let next = until.plus(REFILL);
         let over = next.since(now).saturating_sub(REFILL * BURST);
         if !over.is_zero() {
@@ -63,10 +58,7 @@ mod tests {
             assert_eq!(wrong.count(&client, now), Ok(()));
         }
         assert_eq!(wrong.count(&client, now), Err(1));
-        assert_eq!(
-            wrong.count(&ClientId::parse("b").expect("valid"), now),
-            Ok(())
-        );
+        assert_eq!(wrong.count(&ClientId::parse("b").expect("valid"), now), Ok(()));
         assert_eq!(wrong.count(&client, now.plus(REFILL)), Ok(()));
         assert_eq!(wrong.count(&client, now.plus(REFILL)), Err(1));
     }

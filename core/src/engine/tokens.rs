@@ -55,13 +55,9 @@ impl AuthorizationServer {
         let mut attempts = self.attempts();
         loop {
             let facts = self.load(&keys).await?;
-            let client = self
-                .verify(presented, client_id.as_ref(), &facts, request.step())
-                .await?;
+            let client = self.verify(presented, client_id.as_ref(), &facts, request.step()).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
-            let account = self
-                .account(grant.and_then(|grant| grant.subject()))
-                .await?;
+            let account = self.account(grant.and_then(|grant| grant.subject())).await?;
             let mut entropy = self.entropy()?;
             let ctx = self.context();
             let decision = match request {
@@ -75,9 +71,7 @@ impl AuthorizationServer {
                     client_credentials::issue(request, client, ctx, &mut entropy)
                 }
             };
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
                 return self.finish(request.step(), client_id, outcome).await;
             }
@@ -97,17 +91,13 @@ impl AuthorizationServer {
         let mut attempts = self.attempts();
         loop {
             let facts = self.load(&keys).await?;
-            let client = self
-                .verify(presented, client_id.as_ref(), &facts, "revoke")
-                .await?;
+            let client = self.verify(presented, client_id.as_ref(), &facts, "revoke").await?;
             let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
                 return Ok(());
             };
             let mut entropy = self.entropy()?;
             let decision = revoke::by_client(token, client, facts.grant(key), self.context());
-            let done = self
-                .commit(&mut attempts, &facts, decision, &mut entropy)
-                .await?;
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
                 return self.finish("revoke", client_id, outcome).await;
             }
@@ -123,16 +113,11 @@ impl AuthorizationServer {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let token = revoke::parse(token);
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
-        let mut facts = self
-            .load(&keys(client_id.as_ref(), grant_key.as_ref()))
-            .await?;
+        let mut facts = self.load(&keys(client_id.as_ref(), grant_key.as_ref())).await?;
         // Who asks is settled before anything is looked up for the answer.
-        self.verify(presented, client_id.as_ref(), &facts, "introspect")
-            .await?;
+        self.verify(presented, client_id.as_ref(), &facts, "introspect").await?;
         let account = self.complete(&mut facts, grant_key.as_ref()).await?;
-        let caller = self
-            .verify(presented, client_id.as_ref(), &facts, "introspect")
-            .await?;
+        let caller = self.verify(presented, client_id.as_ref(), &facts, "introspect").await?;
         let token_facts = token_facts(&facts, grant_key.as_ref(), account.as_ref());
         introspect::introspect(token.as_ref(), caller, token_facts, self.context())
             .map_err(Error::Refused)
@@ -180,9 +165,9 @@ impl AuthorizationServer {
                 let refusal = match client_id.filter(|_| guessed) {
                     Some(name) => match self.inner.wrong_secrets.count(name, now) {
                         Ok(()) => refusal,
-                        Err(retry_after_seconds) => Refusal::TooManyWrongSecrets {
-                            retry_after_seconds,
-                        },
+                        Err(retry_after_seconds) => {
+                            Refusal::TooManyWrongSecrets { retry_after_seconds }
+                        }
                     },
                     None => refusal,
                 };
@@ -211,22 +196,12 @@ impl AuthorizationServer {
         refusal: &Refusal,
     ) {
         let (reason, clause) = (refusal.to_string(), refusal.clause());
-        self.emit(Event::Refused {
-            client_id,
-            step,
-            reason,
-            clause,
-        })
-        .await;
+        self.emit(Event::Refused { client_id, step, reason, clause }).await;
     }
 }
 
 fn keys(client_id: Option<&ClientId>, grant: Option<&Key>) -> Vec<Key> {
-    client_id
-        .map(Key::client)
-        .into_iter()
-        .chain(grant.cloned())
-        .collect()
+    client_id.map(Key::client).into_iter().chain(grant.cloned()).collect()
 }
 
 fn token_facts<'a>(
@@ -236,9 +211,5 @@ fn token_facts<'a>(
 ) -> TokenFacts<'a> {
     let grant = grant_key.and_then(|key| facts.grant(key));
     let client = facts.client(grant.map(|grant| &grant.client_id));
-    TokenFacts {
-        grant,
-        client,
-        account,
-    }
+    TokenFacts { grant, client, account }
 }

@@ -20,11 +20,7 @@ pub struct Account {
 impl Account {
     /// An account without further claims.
     pub fn new(subject: Subject, username: impl Into<String>) -> Self {
-        Self {
-            subject,
-            username: username.into(),
-            claims: serde_json::Map::new(),
-        }
+        Self { subject, username: username.into(), claims: serde_json::Map::new() }
     }
 }
 

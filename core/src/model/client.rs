@@ -41,11 +41,8 @@ pub enum GrantType {
 
 impl GrantType {
     /// Every grant type that is implemented.
-    pub const ALL: [Self; 3] = [
-        Self::AuthorizationCode,
-        Self::RefreshToken,
-        Self::ClientCredentials,
-    ];
+    pub const ALL: [Self; 3] =
+        [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
 
     /// The value of `grant_type` on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -58,9 +55,7 @@ impl GrantType {
 
     /// Reads a value of `grant_type`.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|grant_type| grant_type.as_str() == text)
+        Self::ALL.into_iter().find(|grant_type| grant_type.as_str() == text)
     }
 }
 

@@ -152,24 +152,14 @@ mod tests {
     fn the_well_known_part_goes_between_host_and_path() {
         // Requirements 8414-008, 8414-009.
         let root = Issuer::parse("https://h.example").expect("valid");
-        assert_eq!(
-            root.metadata_path(),
-            "/.well-known/oauth-authorization-server"
-        );
+        assert_eq!(root.metadata_path(), "/.well-known/oauth-authorization-server");
         assert_eq!(root.endpoint("/token"), "https://h.example/token");
         for text in ["https://h.example/t1", "https://h.example/t1/"] {
             let tenant = Issuer::parse(text).expect("valid");
-            assert_eq!(
-                tenant.metadata_path(),
-                "/.well-known/oauth-authorization-server/t1"
-            );
+            assert_eq!(tenant.metadata_path(), "/.well-known/oauth-authorization-server/t1");
             assert_eq!(tenant.endpoint("/token"), "https://h.example/t1/token");
             assert_eq!(tenant.as_str(), text);
         }
-        assert!(
-            !Issuer::parse("http://127.0.0.1:8400")
-                .expect("loopback")
-                .is_secure()
-        );
+        assert!(!Issuer::parse("http://127.0.0.1:8400").expect("loopback").is_secure());
     }
 }

@@ -62,9 +62,7 @@ pub(crate) mod bytes {
             }
 
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; N], E> {
-                bytes
-                    .try_into()
-                    .map_err(|_| E::invalid_length(bytes.len(), &self))
+                bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
             }
 
             // Formats without a byte string (JSON) write a list of numbers.
@@ -93,13 +91,9 @@ pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

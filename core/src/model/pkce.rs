@@ -89,12 +89,9 @@ mod tests {
     #[test]
     fn the_form_of_a_challenge_is_enforced() {
         // Requirement 7636-002: padding or another length is refused.
-        for bad in [
-            "",
-            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=",
-            &"a".repeat(42),
-            &"a".repeat(44),
-        ] {
+        for bad in
+            ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=", &"a".repeat(42), &"a".repeat(44)]
+        {
             assert!(CodeChallenge::parse_s256(bad).is_none(), "{bad:?}");
         }
     }

@@ -81,17 +81,13 @@ pub struct ScopeDefinition {
 impl ScopeDefinition {
     /// A scope described in the default language.
     pub fn new(description: impl Into<String>) -> Self {
-        Self {
-            description: description.into(),
-            translations: BTreeMap::new(),
-        }
+        Self { description: description.into(), translations: BTreeMap::new() }
     }
 
     /// The same in another language.
     #[must_use]
     pub fn translated(mut self, language: &str, description: impl Into<String>) -> Self {
-        self.translations
-            .insert(language.to_owned(), description.into());
+        self.translations.insert(language.to_owned(), description.into());
         self
     }
 
@@ -225,21 +221,15 @@ pub enum InvalidPolicy {
 mod tests {
     use super::*;
 
-    const MEMORY: Promises = Promises {
-        durability: Durability::None,
-        linearizable: true,
-        evicts: false,
-    };
+    const MEMORY: Promises =
+        Promises { durability: Durability::None, linearizable: true, evicts: false };
 
     #[test]
     fn the_defaults_are_those_that_the_specifications_advise() {
         let policy = Policy::default();
         policy.validate(&MEMORY).expect("valid");
         assert!(policy.code_lifetime <= Duration::from_secs(600), "6749-041");
-        assert!(
-            policy.access_token_lifetime <= Duration::from_secs(3600),
-            "6750-013"
-        );
+        assert!(policy.access_token_lifetime <= Duration::from_secs(3600), "6750-013");
         assert!(!policy.token_in_query, "6750-004");
     }
 
@@ -259,10 +249,7 @@ mod tests {
             check(|p| p.session_lifetime = Duration::from_secs(u64::MAX)),
             InvalidPolicy::Lifetime("session_lifetime")
         );
-        assert_eq!(
-            check(|p| p.code_lifetime = HOUR),
-            InvalidPolicy::CodeLifetime
-        );
+        assert_eq!(check(|p| p.code_lifetime = HOUR), InvalidPolicy::CodeLifetime);
         assert_eq!(
             check(|p| p.default_scope = Some(ScopeSet::parse("nope").expect("scope"))),
             InvalidPolicy::DefaultScope
@@ -271,13 +258,7 @@ mod tests {
             check(|p| p.durability = Durability::Power),
             InvalidPolicy::Durability { .. }
         ));
-        let evicting = Promises {
-            evicts: true,
-            ..MEMORY
-        };
-        assert_eq!(
-            Policy::default().validate(&evicting),
-            Err(InvalidPolicy::UnsafeStorage)
-        );
+        let evicting = Promises { evicts: true, ..MEMORY };
+        assert_eq!(Policy::default().validate(&evicting), Err(InvalidPolicy::UnsafeStorage));
     }
 }

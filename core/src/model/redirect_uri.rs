@@ -30,16 +30,8 @@ const LOCALHOST: &str = "http://localhost";
 
 /// Parameters of the authorization response: a registered URI that already holds one would make
 /// the client read it twice (ATTACKS A07).
-const RESPONSE_PARAMETERS: [&str; 8] = [
-    "code",
-    "state",
-    "iss",
-    "error",
-    "error_description",
-    "error_uri",
-    "response",
-    "id_token",
-];
+const RESPONSE_PARAMETERS: [&str; 8] =
+    ["code", "state", "iss", "error", "error_description", "error_uri", "response", "id_token"];
 
 impl RedirectUri {
     /// The longest accepted URI, in bytes.
@@ -69,10 +61,7 @@ impl RedirectUri {
         if url.as_str() != text {
             return Err(Bad::NotCanonical);
         }
-        if url
-            .query_pairs()
-            .any(|(name, _)| RESPONSE_PARAMETERS.contains(&name.as_ref()))
-        {
+        if url.query_pairs().any(|(name, _)| RESPONSE_PARAMETERS.contains(&name.as_ref())) {
             return Err(Bad::ResponseParameter);
         }
         let after_scheme = text.split_once(':').map_or("", |(_, rest)| rest);
@@ -139,10 +128,7 @@ fn has_userinfo(text: &str) -> bool {
 }
 
 fn is_loopback(uri: &str) -> bool {
-    LOOPBACK_LITERALS
-        .into_iter()
-        .chain([LOCALHOST])
-        .any(|host| without_port(uri, host).is_some())
+    LOOPBACK_LITERALS.into_iter().chain([LOCALHOST]).any(|host| without_port(uri, host).is_some())
 }
 
 /// What follows `host` and its port in `uri`, if `uri` is on `host` and its port is none or a
@@ -152,9 +138,7 @@ fn without_port<'a>(uri: &'a str, host: &str) -> Option<&'a str> {
     let path = match rest.strip_prefix(':') {
         None => rest,
         Some(rest) => {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let (port, path) = rest.split_at(end);
             if port.starts_with('0') || port.parse::<u16>().is_err() {
                 return None;

@@ -168,18 +168,9 @@ mod tests {
     #[test]
     fn the_grammar_of_rfc_6749_is_enforced() {
         // Requirement 6749-039, ATTACKS J14.
-        for bad in [
-            "a  b",
-            " a",
-            "a ",
-            "a\tb",
-            "a\nb",
-            "a\"b",
-            "a\\b",
-            "a\0",
-            "caf\u{e9}",
-            "\u{7f}",
-        ] {
+        for bad in
+            ["a  b", " a", "a ", "a\tb", "a\nb", "a\"b", "a\\b", "a\0", "caf\u{e9}", "\u{7f}"]
+        {
             assert_eq!(ScopeSet::parse(bad), Err(InvalidScope), "{bad:?}");
         }
         assert_eq!(ScopeSet::parse("a b"), ScopeSet::parse("b a"));

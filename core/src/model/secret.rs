@@ -253,11 +253,7 @@ impl Handle {
             return None;
         }
         let (id, secret) = rest.split_first_chunk::<{ RecordId::LEN }>()?;
-        Some(Self::new(
-            kind,
-            RecordId(*id),
-            Secret(secret.try_into().ok()?),
-        ))
+        Some(Self::new(kind, RecordId(*id), Secret(secret.try_into().ok()?)))
     }
 }
 
@@ -323,16 +319,9 @@ mod tests {
         // ATTACKS K02.
         let secret = Secret([7; 32]);
         let handle = Handle::new(HandleKind::Code, RecordId([1; 12]), secret.clone());
-        let shown = format!(
-            "{handle:?} {:?} {:?}",
-            handle.encode(),
-            SecretHash::of(&secret)
-        );
+        let shown = format!("{handle:?} {:?} {:?}", handle.encode(), SecretHash::of(&secret));
         assert!(!shown.contains(SecretString::of(&secret).expose()));
-        assert!(
-            !shown.contains("7, 7") && !shown.contains("0707"),
-            "{shown}"
-        );
+        assert!(!shown.contains("7, 7") && !shown.contains("0707"), "{shown}");
     }
 
     #[test]

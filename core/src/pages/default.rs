@@ -79,21 +79,16 @@ impl DefaultPages {
         let (name, title, view) = match &page.body {
             Body::SignIn(page) => (SIGN_IN, texts.sign_in_title, sign_in(page, frame, texts)),
             Body::Consent(page) => (CONSENT, texts.consent_title, consent(page, texts)),
-            Body::Connections(page) => (
-                CONNECTIONS,
-                texts.connections_title,
-                connections(page, texts),
-            ),
+            Body::Connections(page) => {
+                (CONNECTIONS, texts.connections_title, connections(page, texts))
+            }
             Body::SignedOut(page) => (SIGNED_OUT, texts.signed_out_title, signed_out(page)),
             Body::Error(page) => {
                 let says = texts.error(page.kind);
                 (ERROR, says.title, error(page, says))
             }
         };
-        let content = self
-            .templates
-            .get_template(name)?
-            .render(context! { t, page => view })?;
+        let content = self.templates.get_template(name)?.render(context! { t, page => view })?;
         self.templates.get_template(LAYOUT)?.render(context! {
             t,
             title,
@@ -122,8 +117,7 @@ impl Pages for DefaultPages {
     }
 
     fn render(&self, page: &Page<'_>, language: &str) -> String {
-        self.try_render(page, language)
-            .unwrap_or_else(|_| fallback(self.texts(language).0))
+        self.try_render(page, language).unwrap_or_else(|_| fallback(self.texts(language).0))
     }
 
     fn stylesheet(&self) -> &str {
@@ -133,11 +127,7 @@ impl Pages for DefaultPages {
 
 /// What is shown if a template fails, which the tests rule out: nothing that came from anywhere.
 fn fallback(texts: &Texts) -> String {
-    let ErrorTexts {
-        title,
-        what,
-        advice,
-    } = &texts.unavailable;
+    let ErrorTexts { title, what, advice } = &texts.unavailable;
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head><meta charset=\"utf-8\">\
          <title>{}</title></head>\n<body><main id=\"error\"><h1>{}</h1><p>{}</p><p>{}</p></main>\
@@ -162,13 +152,8 @@ fn fill(text: &str, arguments: Kwargs) -> Result<Value, Error> {
             .ok_or_else(|| Error::new(ErrorKind::SyntaxError, "a place without an end"))?;
         let argument: Value = arguments.get(name)?;
         let argument = argument.to_string();
-        write!(
-            out,
-            "{}<bdi>{}</bdi>",
-            HtmlEscape(before),
-            HtmlEscape(&argument)
-        )
-        .map_err(|_| Error::new(ErrorKind::WriteFailure, "a string that cannot be written"))?;
+        write!(out, "{}<bdi>{}</bdi>", HtmlEscape(before), HtmlEscape(&argument))
+            .map_err(|_| Error::new(ErrorKind::WriteFailure, "a string that cannot be written"))?;
         rest = after;
     }
     write!(out, "{}", HtmlEscape(rest))
@@ -180,9 +165,7 @@ fn fill(text: &str, arguments: Kwargs) -> Result<Value, Error> {
 fn sign_in(page: &SignInPage<'_>, frame: &Frame<'_>, texts: &Texts) -> Value {
     let problem = page.problem.map(|problem| match problem {
         SignInProblem::WrongCredentials => context! { text => texts.wrong_credentials, count => 0 },
-        SignInProblem::TooManyAttempts {
-            retry_after_seconds: seconds,
-        } => {
+        SignInProblem::TooManyAttempts { retry_after_seconds: seconds } => {
             let (text, count) = match seconds {
                 0 | 1 => (texts.wait_second, 1),
                 2..60 => (texts.wait_seconds, seconds),
@@ -208,10 +191,9 @@ fn consent(page: &ConsentPage<'_>, texts: &Texts) -> Value {
     let (destination, caution) = match page.destination.kind() {
         RedirectUriKind::Https => (texts.destination_https, texts.destination_caution_https),
         RedirectUriKind::Loopback => (texts.destination_loopback, texts.destination_caution_device),
-        RedirectUriKind::PrivateUse => (
-            texts.destination_private_use,
-            texts.destination_caution_device,
-        ),
+        RedirectUriKind::PrivateUse => {
+            (texts.destination_private_use, texts.destination_caution_device)
+        }
     };
     let duration = match page.lifetime_days {
         None => texts.duration_token,
@@ -291,10 +273,7 @@ fn error(page: &ErrorPage<'_>, says: &ErrorTexts) -> Value {
 }
 
 fn hidden(fields: &Hidden<'_>) -> Vec<Value> {
-    fields
-        .iter()
-        .map(|(name, value)| context! { name => *name, value => *value })
-        .collect()
+    fields.iter().map(|(name, value)| context! { name => *name, value => *value }).collect()
 }
 
 /// A name as it may be shown: on one line, no longer than a name may be, without characters that

@@ -32,10 +32,7 @@ fn destination(redirect_uri: &str) -> Destination {
     let issuer = Issuer::parse("https://id.example").unwrap();
     let now = Timestamp::from_millis(1_790_000_000_000);
     let mut policy = Policy::default();
-    policy.scopes.insert(
-        ScopeToken::parse("read").unwrap(),
-        ScopeDefinition::new("Read"),
-    );
+    policy.scopes.insert(ScopeToken::parse("read").unwrap(), ScopeDefinition::new("Read"));
     let client = Client {
         id: ClientId::parse("notes").unwrap(),
         client_type: ClientType::Public,
@@ -75,19 +72,9 @@ fn destination(redirect_uri: &str) -> Destination {
         request_uri: None,
         faulty: Vec::new(),
     };
-    let ctx = Context {
-        issuer: &issuer,
-        policy: &policy,
-        now,
-    };
+    let ctx = Context { issuer: &issuer, policy: &policy, now };
     let mut entropy = Entropy::from_seed([7; 32]);
-    let begun = authorize::begin(
-        &request,
-        Some(&client),
-        Visitor::default(),
-        ctx,
-        &mut entropy,
-    );
+    let begun = authorize::begin(&request, Some(&client), Visitor::default(), ctx, &mut entropy);
     match begun.outcome {
         Ok(Outcome::LoginRequired(interaction)) => interaction.destination,
         other => panic!("{redirect_uri} led to {other:?}"),
@@ -156,14 +143,9 @@ impl Input {
     fn bodies<'a>(&'a self, destinations: &'a [Destination]) -> Vec<(Body<'a>, Vec<&'static str>)> {
         let mut bodies = Vec::new();
         let waits = [0, 1, 2, 59, 60, 61, 3600, u32::MAX].map(|retry_after_seconds| {
-            Some(SignInProblem::TooManyAttempts {
-                retry_after_seconds,
-            })
+            Some(SignInProblem::TooManyAttempts { retry_after_seconds })
         });
-        for problem in [None, Some(SignInProblem::WrongCredentials)]
-            .into_iter()
-            .chain(waits)
-        {
+        for problem in [None, Some(SignInProblem::WrongCredentials)].into_iter().chain(waits) {
             for client in [None, Some(&self.client)] {
                 for again in [false, true] {
                     for username in ["", &self.username] {
@@ -214,10 +196,7 @@ impl Input {
             since: self.since.clone(),
         };
         for withdrawn in [false, true] {
-            for connections in [
-                vec![],
-                vec![app(vec![]), app(vec![&self.description, "Delete"])],
-            ] {
+            for connections in [vec![], vec![app(vec![]), app(vec![&self.description, "Delete"])]] {
                 let mut ids = vec!["logout"];
                 if !connections.is_empty() {
                     ids.extend(["withdraw-0", "withdraw-1"]);
@@ -233,9 +212,7 @@ impl Input {
                 bodies.push((Body::Connections(page), ids));
             }
         }
-        let page = SignedOutPage {
-            sign_in: &self.address,
-        };
+        let page = SignedOutPage { sign_in: &self.address };
         bodies.push((Body::SignedOut(page), vec![]));
         for kind in ERROR_KINDS {
             for detail in ["", &self.detail] {
@@ -247,10 +224,7 @@ impl Input {
     }
 
     fn frame(&self) -> Frame<'_> {
-        Frame {
-            stylesheet: "/style.css",
-            host: &self.host,
-        }
+        Frame { stylesheet: "/style.css", host: &self.host }
     }
 
     /// Renders everything in every language.
@@ -276,9 +250,7 @@ fn tags(html: &str) -> Vec<String> {
 
     let mut tags = Vec::new();
     let mut open: Vec<String> = Vec::new();
-    let mut rest = html
-        .strip_prefix("<!doctype html>\n")
-        .expect("the type of the document");
+    let mut rest = html.strip_prefix("<!doctype html>\n").expect("the type of the document");
     while let Some((text, after)) = rest.split_once('<') {
         assert!(!text.contains('>'), "a stray `>` after {text:?}");
         let (tag, after) = after.split_once('>').expect("an end of the tag");
@@ -310,10 +282,7 @@ fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
 
 /// The tags with the values of all attributes left out: what no input may change.
 fn skeleton(html: &str) -> Vec<String> {
-    tags(html)
-        .iter()
-        .map(|tag| tag.split('"').step_by(2).collect())
-        .collect()
+    tags(html).iter().map(|tag| tag.split('"').step_by(2).collect()).collect()
 }
 
 fn one(body: Body<'_>, language: &str) -> String {
@@ -360,19 +329,13 @@ fn every_page_has_its_ids_in_every_language() {
 #[test]
 fn no_page_loads_anything_or_leads_away() {
     // Requirement 9700-021; ATTACKS G16.
-    for input in [
-        Input::ordinary(),
-        Input::all("https://evil.example/\" style=\"x"),
-    ] {
+    for input in [Input::ordinary(), Input::all("https://evil.example/\" style=\"x")] {
         input.each(|_, _, html, _| {
             for tag in tags(html) {
                 let attributes: Vec<_> = tag.split('"').step_by(2).collect();
                 for attribute in attributes {
                     let name = attribute.rsplit(' ').next().unwrap_or_default();
-                    assert!(
-                        !name.starts_with("on") && name != "style=" && name != "src=",
-                        "{tag}"
-                    );
+                    assert!(!name.starts_with("on") && name != "style=" && name != "src=", "{tag}");
                 }
                 let name = tag.split(' ').next().unwrap_or_default();
                 let known = [
@@ -439,11 +402,7 @@ fn hostile_text_stays_text() {
     for text in HOSTILE {
         let mut expected = plain.iter();
         Input::all(text).each(|page, _, html, _| {
-            assert_eq!(
-                Some(&skeleton(html)),
-                expected.next(),
-                "{text:?} in {page:?}"
-            );
+            assert_eq!(Some(&skeleton(html)), expected.next(), "{text:?} in {page:?}");
             assert!(!html.contains("8633"), "{text:?} was evaluated in {page:?}");
             assert!(!html.contains("{{ t") && !html.contains("{%- "), "{html}");
         });
@@ -508,10 +467,7 @@ fn names_are_shown_on_one_line_without_tricks_and_not_for_ever() {
     assert_eq!(shows("Zed Notes", "en"), "Zed Notes");
     assert_eq!(shows("메모 앱", "ko"), "메모 앱");
     assert_eq!(shows(" a\r\n\tb\u{2028}c\u{0}", "en"), "a b c");
-    assert_eq!(
-        shows("elgo\u{202E}Goo\u{200B}gle\u{2069}", "en"),
-        "elgoGoogle"
-    );
+    assert_eq!(shows("elgo\u{202E}Goo\u{200B}gle\u{2069}", "en"), "elgoGoogle");
     assert_eq!(shows("\u{200B}\u{3164} \n", "en"), "(no name)");
     assert_eq!(shows("", "ko"), "(이름 없음)");
     assert_eq!(shows(&"x".repeat(80), "en"), "x".repeat(80));
@@ -539,10 +495,7 @@ fn the_return_key_answers_no_consent() {
     // The first submit button of a form is the one that the return key presses.
     Input::ordinary().each(|page, _, html, _| {
         if let Body::Consent(_) = &page.body {
-            let first = tags(html)
-                .into_iter()
-                .find(|tag| tag.starts_with("button"))
-                .unwrap();
+            let first = tags(html).into_iter().find(|tag| tag.starts_with("button")).unwrap();
             assert_eq!(first, "button type=\"submit\" hidden disabled");
             assert!(!html.contains("autofocus"));
         }
@@ -561,10 +514,8 @@ fn one_field_has_the_focus_at_first() {
             problem: None,
         };
         let html = one(Body::SignIn(page), "en");
-        let focused: Vec<_> = tags(&html)
-            .into_iter()
-            .filter(|tag| tag.ends_with(" autofocus"))
-            .collect();
+        let focused: Vec<_> =
+            tags(&html).into_iter().filter(|tag| tag.ends_with(" autofocus")).collect();
         assert_eq!(focused.len(), 1);
         assert_eq!(attribute(&focused[0], "id"), Some(field));
     }
@@ -572,12 +523,7 @@ fn one_field_has_the_focus_at_first() {
 
 #[test]
 fn an_unknown_language_falls_back_to_the_first() {
-    let page = || {
-        Body::Error(ErrorPage {
-            kind: ErrorKind::NotFound,
-            detail: "",
-        })
-    };
+    let page = || Body::Error(ErrorPage { kind: ErrorKind::NotFound, detail: "" });
     for language in ["", "en-GB", "xx", "<script>", "한국어"] {
         assert_eq!(one(page(), language), one(page(), "en"));
     }
@@ -594,9 +540,7 @@ fn waits_are_told_in_the_unit_that_fits() {
             client: None,
             username: "",
             again: false,
-            problem: Some(SignInProblem::TooManyAttempts {
-                retry_after_seconds,
-            }),
+            problem: Some(SignInProblem::TooManyAttempts { retry_after_seconds }),
         };
         let html = one(Body::SignIn(page), "en");
         let (_, after) = html.split_once("again in ").unwrap();

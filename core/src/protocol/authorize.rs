@@ -17,10 +17,7 @@ use crate::storage::Record;
 /// An authorization request as it arrived. A parameter that was sent empty is absent (RFC 6749
 /// section 3.1); one that is not listed here is ignored.
 #[derive(Clone, Default)]
-#[expect(
-    missing_docs,
-    reason = "the fields are the parameters of their specifications"
-)]
+#[expect(missing_docs, reason = "the fields are the parameters of their specifications")]
 pub struct AuthorizationRequest {
     pub client_id: Option<String>,
     pub redirect_uri: Option<String>,
@@ -82,25 +79,14 @@ pub struct AuthorizationError {
 
 impl AuthorizationError {
     pub(crate) const fn page(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            destination: None,
-        }
+        Self { refusal, destination: None }
     }
 
     /// The redirect that tells the client, where there is one.
     pub fn response(&self, issuer: &str) -> Option<AuthorizationResponse> {
-        let ErrorDestination {
-            redirect_uri,
-            state,
-        } = self.destination.clone()?;
+        let ErrorDestination { redirect_uri, state } = self.destination.clone()?;
         let answer = Answer::Error(self.refusal.clone());
-        Some(AuthorizationResponse {
-            redirect_uri,
-            answer,
-            state,
-            iss: issuer.to_owned(),
-        })
+        Some(AuthorizationResponse { redirect_uri, answer, state, iss: issuer.to_owned() })
     }
 }
 
@@ -185,11 +171,9 @@ impl Destination {
         let (scheme, rest) = self.redirect_uri.split_once(':').unwrap_or_default();
         match self.kind() {
             RedirectUriKind::PrivateUse => scheme,
-            RedirectUriKind::Https | RedirectUriKind::Loopback => rest
-                .trim_start_matches('/')
-                .split(['/', '?'])
-                .next()
-                .unwrap_or_default(),
+            RedirectUriKind::Https | RedirectUriKind::Loopback => {
+                rest.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default()
+            }
         }
     }
 
@@ -297,17 +281,11 @@ pub fn begin(
     };
     let destination = ErrorDestination {
         redirect_uri: redirect.uri.clone(),
-        state: request
-            .state
-            .clone()
-            .filter(|state| state.len() <= MAX_STATE_LEN),
+        state: request.state.clone().filter(|state| state.len() <= MAX_STATE_LEN),
     };
     let to_client = |refusal| {
         let destination = Some(destination.clone());
-        Decision::refuse(AuthorizationError {
-            refusal,
-            destination,
-        })
+        Decision::refuse(AuthorizationError { refusal, destination })
     };
     let interaction = entropy.secret();
     let browser = visitor.browser.cloned().unwrap_or_else(|| entropy.secret());
@@ -329,15 +307,9 @@ pub fn begin(
         // No page was shown, so no page can be sent twice: the code is as random as anything.
         Ok(Next::Issue(allowed)) => issue(grant, &pending, allowed, &entropy.secret(), ctx),
         Ok(question) => {
-            let event = Event::AuthorizationRequested {
-                client_id: client.id.clone(),
-                grant: grant.id,
-            };
-            Decision::write(
-                Record::Grant(grant),
-                event,
-                question.ask(page, &pending, client),
-            )
+            let event =
+                Event::AuthorizationRequested { client_id: client.id.clone(), grant: grant.id };
+            Decision::write(Record::Grant(grant), event, question.ask(page, &pending, client))
         }
     }
 }
@@ -350,12 +322,7 @@ pub fn resume(
     visitor: Visitor<'_>,
     ctx: Context<'_>,
 ) -> Decision<Outcome, AuthorizationError> {
-    let Open {
-        grant,
-        pending,
-        client,
-        browser,
-    } = match open(handle, grant, client, visitor, ctx) {
+    let Open { grant, pending, client, browser } = match open(handle, grant, client, visitor, ctx) {
         Ok(opened) => opened,
         Err(refusal) => return Decision::refuse(AuthorizationError::page(refusal)),
     };
@@ -365,13 +332,9 @@ pub fn resume(
             refusal,
             destination: Some(destination_of(pending)),
         }),
-        Ok(Next::Issue(allowed)) => issue(
-            grant.clone(),
-            pending,
-            allowed,
-            &code_secret(&handle.secret),
-            ctx,
-        ),
+        Ok(Next::Issue(allowed)) => {
+            issue(grant.clone(), pending, allowed, &code_secret(&handle.secret), ctx)
+        }
         Ok(question) => Decision::answer(question.ask(page, pending, client)),
     }
 }
@@ -384,17 +347,11 @@ pub(crate) fn code_secret(interaction: &Secret) -> Secret {
 
 /// The page was made for this user.
 pub(crate) fn ticket(interaction: &Secret, account: &Account) -> Secret {
-    interaction.derive(
-        "grantor consent ticket",
-        account.subject.as_str().as_bytes(),
-    )
+    interaction.derive("grantor consent ticket", account.subject.as_str().as_bytes())
 }
 
 pub(crate) fn destination_of(pending: &PendingAuthorization) -> ErrorDestination {
-    ErrorDestination {
-        redirect_uri: pending.redirect_uri.clone(),
-        state: pending.state.clone(),
-    }
+    ErrorDestination { redirect_uri: pending.redirect_uri.clone(), state: pending.state.clone() }
 }
 
 /// A pending authorization that this browser may answer.
@@ -423,9 +380,7 @@ pub(crate) fn open<'a>(
     if !pending.interaction.matches(&handle.secret) {
         return Err(Refusal::InteractionUnknown);
     }
-    let browser = visitor
-        .browser
-        .filter(|secret| pending.browser.matches(secret));
+    let browser = visitor.browser.filter(|secret| pending.browser.matches(secret));
     let browser = browser.ok_or(Refusal::InteractionOfAnotherBrowser)?;
     if pending.expires_at.has_passed(ctx.now) {
         return Err(Refusal::InteractionExpired);
@@ -443,12 +398,7 @@ pub(crate) fn open<'a>(
     if !registered {
         return Err(Refusal::RedirectUriNotRegistered);
     }
-    Ok(Open {
-        grant,
-        pending,
-        client,
-        browser,
-    })
+    Ok(Open { grant, pending, client, browser })
 }
 
 /// The user's answer is in (or was, before): the authorization becomes a code.
@@ -499,21 +449,11 @@ fn match_redirect_uri<'a>(
             if !registered.iter().any(matches) {
                 return Err(Refusal::RedirectUriNotRegistered);
             }
-            Ok((
-                client,
-                RedirectMatched {
-                    uri: uri.clone(),
-                    sent: true,
-                },
-            ))
+            Ok((client, RedirectMatched { uri: uri.clone(), sent: true }))
         }
-        (None, [only]) => Ok((
-            client,
-            RedirectMatched {
-                uri: only.as_str().to_owned(),
-                sent: false,
-            },
-        )),
+        (None, [only]) => {
+            Ok((client, RedirectMatched { uri: only.as_str().to_owned(), sent: false }))
+        }
         (None, _) => Err(Refusal::RedirectUriMissing),
     }
 }
@@ -541,31 +481,18 @@ fn validate(
         Some(_) => return Err(Refusal::ResponseTypeUnsupported),
         None => return Err(Refusal::ParameterMissing("response_type")),
     }
-    if request
-        .response_mode
-        .as_deref()
-        .is_some_and(|mode| mode != "query")
-    {
+    if request.response_mode.as_deref().is_some_and(|mode| mode != "query") {
         return Err(Refusal::ResponseModeUnsupported);
     }
     if !client.may_use(GrantType::AuthorizationCode) {
         return Err(Refusal::GrantTypeNotAllowed);
     }
-    if request
-        .state
-        .as_ref()
-        .is_some_and(|state| state.len() > MAX_STATE_LEN)
-    {
+    if request.state.as_ref().is_some_and(|state| state.len() > MAX_STATE_LEN) {
         return Err(Refusal::ParameterTooLong("state"));
     }
-    for (name, value) in [
-        ("login_hint", &request.login_hint),
-        ("ui_locales", &request.ui_locales),
-    ] {
-        if value
-            .as_ref()
-            .is_some_and(|value| value.len() > MAX_HINT_LEN)
-        {
+    for (name, value) in [("login_hint", &request.login_hint), ("ui_locales", &request.ui_locales)]
+    {
+        if value.as_ref().is_some_and(|value| value.len() > MAX_HINT_LEN) {
             return Err(Refusal::ParameterTooLong(name));
         }
     }
@@ -592,15 +519,12 @@ fn challenge(
     client: &Client,
 ) -> Result<Option<CodeChallenge>, Refusal> {
     let optional = client.pkce_optional && client.proves_identity();
-    match (
-        &request.code_challenge,
-        request.code_challenge_method.as_deref(),
-    ) {
+    match (&request.code_challenge, request.code_challenge_method.as_deref()) {
         (None, None) if optional => Ok(None),
         (None, _) => Err(Refusal::PkceRequired),
-        (Some(text), Some("S256")) => CodeChallenge::parse_s256(text)
-            .map(Some)
-            .ok_or(Refusal::PkceChallengeMalformed),
+        (Some(text), Some("S256")) => {
+            CodeChallenge::parse_s256(text).map(Some).ok_or(Refusal::PkceChallengeMalformed)
+        }
         // No method means `plain` (RFC 7636 section 4.3), never S256 by kindness.
         (Some(_), _) => Err(Refusal::PkceMethodUnsupported),
     }
@@ -637,10 +561,7 @@ fn max_age(text: Option<&str>) -> Result<Option<u64>, Refusal> {
 enum Next<'a> {
     Login,
     Reauthenticate,
-    Consent {
-        account: &'a Account,
-        consent: Option<&'a Consent>,
-    },
+    Consent { account: &'a Account, consent: Option<&'a Consent> },
     Issue(Allowed),
 }
 
@@ -651,11 +572,7 @@ fn next<'a>(
     ctx: Context<'_>,
 ) -> Result<Next<'a>, Refusal> {
     let unless_silent = |question, refusal| {
-        if pending.prompt.none {
-            Err(refusal)
-        } else {
-            Ok(question)
-        }
+        if pending.prompt.none { Err(refusal) } else { Ok(question) }
     };
     let Some((authentication, account)) = visitor.signed_in() else {
         return unless_silent(Next::Login, Refusal::LoginRequired);
@@ -664,9 +581,7 @@ fn next<'a>(
     // be answered.
     let since_request = authentication.auth_time >= pending.requested_at;
     let age = ctx.now.since(authentication.auth_time);
-    let stale = pending
-        .max_age
-        .is_some_and(|max| age > Duration::from_secs(max));
+    let stale = pending.max_age.is_some_and(|max| age > Duration::from_secs(max));
     if !since_request && (pending.prompt.login || pending.prompt.select_account || stale) {
         return unless_silent(Next::Reauthenticate, Refusal::LoginRequired);
     }
@@ -710,9 +625,7 @@ fn describe(
         handle,
         browser,
         client: client.into(),
-        destination: Destination {
-            redirect_uri: pending.redirect_uri.clone(),
-        },
+        destination: Destination { redirect_uri: pending.redirect_uri.clone() },
         login_hint: pending.login_hint.clone(),
         ui_locales: pending.ui_locales.clone(),
     }
@@ -791,16 +704,10 @@ pub fn unavailable(
     client: Option<&Client>,
 ) -> Option<AuthorizationError> {
     let (_, redirect) = match_redirect_uri(request, client).ok()?;
-    let state = request
-        .state
-        .clone()
-        .filter(|state| state.len() <= MAX_STATE_LEN);
+    let state = request.state.clone().filter(|state| state.len() <= MAX_STATE_LEN);
     Some(AuthorizationError {
         refusal: Refusal::TemporarilyUnavailable,
-        destination: Some(ErrorDestination {
-            redirect_uri: redirect.uri,
-            state,
-        }),
+        destination: Some(ErrorDestination { redirect_uri: redirect.uri, state }),
     })
 }
 

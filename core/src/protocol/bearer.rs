@@ -17,9 +17,5 @@ pub fn check(
     ctx: Context<'_>,
 ) -> Result<ActiveToken, Refusal> {
     let found = access_token(token, facts, ctx)?;
-    if scope.is_subset(&found.scope) {
-        Ok(found)
-    } else {
-        Err(Refusal::ScopeInsufficient)
-    }
+    if scope.is_subset(&found.scope) { Ok(found) } else { Err(Refusal::ScopeInsufficient) }
 }

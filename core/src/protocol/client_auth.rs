@@ -55,10 +55,7 @@ pub fn authenticate<'a>(
         (ClientType::Public, Some(_)) => Err(Refusal::PublicClientSentSecret),
         (ClientType::Confidential, None) => Err(Refusal::ClientSecretMissing),
         (ClientType::Confidential, Some((method, shown))) => {
-            let known = client
-                .secrets
-                .iter()
-                .find(|secret| secret.hash.same(&shown));
+            let known = client.secrets.iter().find(|secret| secret.hash.same(&shown));
             let known = known.ok_or(Refusal::ClientSecretWrong)?;
             if known.expires_at.is_some_and(|at| at.has_passed(now)) {
                 return Err(Refusal::ClientSecretExpired);

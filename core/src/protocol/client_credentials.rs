@@ -52,12 +52,7 @@ pub fn issue(
         grant: id,
         scope: scope.clone(),
     };
-    let reply = TokenResponse {
-        access_token,
-        expires_in: lifetime,
-        refresh_token: None,
-        scope,
-    };
+    let reply = TokenResponse { access_token, expires_in: lifetime, refresh_token: None, scope };
     Decision::write(Record::Grant(grant), event, reply)
 }
 
@@ -71,11 +66,7 @@ pub(crate) fn requested_scope(
     let Some(text) = text else {
         let default = policy.default_scope.as_ref().ok_or(Refusal::ScopeMissing)?;
         let scope = default.intersection(allowed);
-        return if scope.is_empty() {
-            Err(Refusal::ScopeMissing)
-        } else {
-            Ok(scope)
-        };
+        return if scope.is_empty() { Err(Refusal::ScopeMissing) } else { Ok(scope) };
     };
     let scope = ScopeSet::parse(text).map_err(|_| Refusal::ScopeMalformed)?;
     if scope.is_empty() {
@@ -84,9 +75,5 @@ pub(crate) fn requested_scope(
     if !scope.iter().all(|token| policy.scopes.contains_key(token)) {
         return Err(Refusal::ScopeUnknown);
     }
-    if scope.is_subset(allowed) {
-        Ok(scope)
-    } else {
-        Err(Refusal::ScopeNotAllowed)
-    }
+    if scope.is_subset(allowed) { Ok(scope) } else { Err(Refusal::ScopeNotAllowed) }
 }

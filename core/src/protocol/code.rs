@@ -85,16 +85,9 @@ fn exchange(
     }
 
     let policy = ctx.policy;
-    let (access_token, kept) = mint(
-        grant.id,
-        entropy.secret(),
-        None,
-        policy.access_token_lifetime,
-        now,
-    );
-    let refresh = policy
-        .refresh
-        .filter(|_| client.client().may_use(GrantType::RefreshToken));
+    let (access_token, kept) =
+        mint(grant.id, entropy.secret(), None, policy.access_token_lifetime, now);
+    let refresh = policy.refresh.filter(|_| client.client().may_use(GrantType::RefreshToken));
     let refresh = refresh.map(|policy| {
         let family = entropy.bytes();
         let secret = RefreshToken::mark(&family, &entropy.secret());
@@ -106,10 +99,7 @@ fn exchange(
             expires_at,
             previous: None,
         };
-        (
-            Handle::new(HandleKind::RefreshToken, grant.id, secret).encode(),
-            refresh,
-        )
+        (Handle::new(HandleKind::RefreshToken, grant.id, secret).encode(), refresh)
     });
     let (refresh_token, refresh) = refresh.unzip();
     let mut next = grant.clone();
@@ -172,18 +162,11 @@ fn wrong_guess(grant: &Grant, code: &CodeIssued, ctx: Context<'_>) -> Decision<T
         token::revoked(grant, RevocationReason::TooManyGuesses, ctx.now)
     } else {
         let mut next = grant.clone();
-        next.state = GrantState::CodeIssued(CodeIssued {
-            wrong_guesses,
-            ..code.clone()
-        });
+        next.state = GrantState::CodeIssued(CodeIssued { wrong_guesses, ..code.clone() });
         next
     };
     let (client_id, grant) = (grant.client_id.clone(), grant.id);
-    let event = Event::WrongVerifier {
-        client_id,
-        grant,
-        guesses_left,
-    };
+    let event = Event::WrongVerifier { client_id, grant, guesses_left };
     let refusal = Refusal::VerifierWrong { guesses_left };
     Decision::write_and_refuse(Record::Grant(next), event, refusal)
 }
@@ -205,11 +188,7 @@ fn replay(
         return Decision::refuse(Refusal::CodeUsed);
     }
     let reason = RevocationReason::CodeReplayed;
-    let event = Event::GrantRevoked {
-        client_id: grant.client_id.clone(),
-        grant: grant.id,
-        reason,
-    };
+    let event = Event::GrantRevoked { client_id: grant.client_id.clone(), grant: grant.id, reason };
     let next = token::revoked(grant, reason, ctx.now);
     Decision::write_and_refuse(Record::Grant(next), event, Refusal::CodeReplayed)
 }

@@ -58,24 +58,14 @@ pub fn remember(
         return Decision::answer(None);
     }
     // A withdrawal that a crash interrupted is finished before anything is allowed again.
-    if visitor
-        .consent
-        .is_some_and(|consent| consent.state == ConsentState::Withdrawing)
-    {
+    if visitor.consent.is_some_and(|consent| consent.state == ConsentState::Withdrawing) {
         return Decision::refuse(AuthorizationError::page(Refusal::ConsentWithdrawn));
     }
-    let before = visitor
-        .consent
-        .filter(|consent| consent.state == ConsentState::Allowed);
+    let before = visitor.consent.filter(|consent| consent.state == ConsentState::Allowed);
     // What was not asked this time stays as it was answered before.
     let kept = before.map(|consent| {
         let asked = &opened.pending.scope;
-        consent
-            .scope
-            .iter()
-            .filter(|s| !asked.contains(s.as_str()))
-            .cloned()
-            .collect()
+        consent.scope.iter().filter(|s| !asked.contains(s.as_str())).cloned().collect()
     });
     let consent = Consent {
         subject: account.subject.clone(),
@@ -114,12 +104,7 @@ pub fn answer(
             };
         }
     };
-    let Open {
-        grant,
-        pending,
-        client,
-        ..
-    } = opened;
+    let Open { grant, pending, client, .. } = opened;
     let scope = allowed(request, pending);
     if scope.is_empty() {
         let (subject, client_id) = (account.subject, client.id.clone());
@@ -178,13 +163,7 @@ fn check<'a>(
         return Err(Refusal::SignInRequired);
     }
     let subject = account.subject.clone();
-    Ok((
-        opened,
-        Answering {
-            subject,
-            auth_time: authentication.auth_time,
-        },
-    ))
+    Ok((opened, Answering { subject, auth_time: authentication.auth_time }))
 }
 
 fn allowed(request: &ConsentRequest, pending: &PendingAuthorization) -> ScopeSet {
@@ -205,11 +184,7 @@ fn repeated(
     let GrantState::CodeIssued(code) = &grant.state else {
         return None;
     };
-    let CodeIssued {
-        interaction,
-        browser,
-        ..
-    } = code;
+    let CodeIssued { interaction, browser, .. } = code;
     let same_page = interaction.as_ref()?.matches(&request.interaction.secret);
     let same_browser = browser.as_ref()?.matches(visitor.browser?);
     let (_, account) = visitor.signed_in()?;
@@ -222,15 +197,12 @@ fn repeated(
     }
     let secret = code_secret(&request.interaction.secret);
     // A code that was issued without this page was not derived from it.
-    code.proof
-        .code
-        .matches(&secret)
-        .then(|| AuthorizationResponse {
-            redirect_uri: code.redirect_uri.clone(),
-            answer: Answer::Code(Handle::new(HandleKind::Code, grant.id, secret).encode()),
-            state: code.state.clone(),
-            iss: ctx.issuer.as_str().to_owned(),
-        })
+    code.proof.code.matches(&secret).then(|| AuthorizationResponse {
+        redirect_uri: code.redirect_uri.clone(),
+        answer: Answer::Code(Handle::new(HandleKind::Code, grant.id, secret).encode()),
+        state: code.state.clone(),
+        iss: ctx.issuer.as_str().to_owned(),
+    })
 }
 
 /// Begins a withdrawal: from now on nothing new is issued on this consent. The grants it stood for
@@ -263,10 +235,7 @@ pub fn finish_withdrawal(consent: Option<&Consent>, epoch: u32) -> Decision<()> 
         && consent.state == ConsentState::Withdrawing
         && consent.epoch == epoch
     {
-        let next = Consent {
-            state: ConsentState::Withdrawn,
-            ..consent.clone()
-        };
+        let next = Consent { state: ConsentState::Withdrawn, ..consent.clone() };
         decision.write = Some(Record::Consent(next));
     }
     decision

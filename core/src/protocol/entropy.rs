@@ -17,10 +17,7 @@ impl Entropy {
     /// Entropy from a seed. The seed must be fresh for every decision: two decisions with one seed
     /// make the same tokens.
     pub const fn from_seed(seed: [u8; 32]) -> Self {
-        Self {
-            seed: Secret::from_bytes(seed),
-            drawn: 0,
-        }
+        Self { seed: Secret::from_bytes(seed), drawn: 0 }
     }
 
     /// 256 bits.
@@ -45,9 +42,7 @@ impl Entropy {
         const { assert!(N <= Secret::LEN) };
         let secret = self.secret();
         let mut out = [0; N];
-        out.iter_mut()
-            .zip(secret.expose())
-            .for_each(|(to, from)| *to = *from);
+        out.iter_mut().zip(secret.expose()).for_each(|(to, from)| *to = *from);
         out
     }
 }
@@ -60,9 +55,7 @@ mod tests {
     fn one_seed_gives_one_sequence_without_repetition() {
         let draw = |seed| {
             let mut entropy = Entropy::from_seed([seed; 32]);
-            (0..100)
-                .map(|_| *entropy.secret().expose())
-                .collect::<Vec<_>>()
+            (0..100).map(|_| *entropy.secret().expose()).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         let mut all: Vec<_> = draw(1).into_iter().chain(draw(2)).collect();

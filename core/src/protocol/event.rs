@@ -19,79 +19,35 @@ pub enum Event {
     /// Everything issued to a client was revoked.
     ClientGrantsRevoked { client_id: ClientId },
     /// An authorization request was accepted and waits for its user.
-    AuthorizationRequested {
-        client_id: ClientId,
-        grant: RecordId,
-    },
+    AuthorizationRequested { client_id: ClientId, grant: RecordId },
     /// A user signed in.
     SignedIn { subject: Subject, session: RecordId },
     /// A session ended.
     SignedOut { subject: Subject, session: RecordId },
     /// A user allowed a client.
-    ConsentGiven {
-        subject: Subject,
-        client_id: ClientId,
-        scope: ScopeSet,
-    },
+    ConsentGiven { subject: Subject, client_id: ClientId, scope: ScopeSet },
     /// A user said no.
-    ConsentDenied {
-        subject: Subject,
-        client_id: ClientId,
-    },
+    ConsentDenied { subject: Subject, client_id: ClientId },
     /// A user withdrew what was allowed.
-    ConsentWithdrawn {
-        subject: Subject,
-        client_id: ClientId,
-    },
+    ConsentWithdrawn { subject: Subject, client_id: ClientId },
     /// A code was issued.
-    CodeIssued {
-        client_id: ClientId,
-        subject: Subject,
-        grant: RecordId,
-        scope: ScopeSet,
-    },
+    CodeIssued { client_id: ClientId, subject: Subject, grant: RecordId, scope: ScopeSet },
     /// A code was redeemed.
-    CodeRedeemed {
-        client_id: ClientId,
-        subject: Subject,
-        grant: RecordId,
-    },
+    CodeRedeemed { client_id: ClientId, subject: Subject, grant: RecordId },
     /// A code was tried with a wrong verifier.
-    WrongVerifier {
-        client_id: ClientId,
-        grant: RecordId,
-        guesses_left: u8,
-    },
+    WrongVerifier { client_id: ClientId, grant: RecordId, guesses_left: u8 },
     /// A refresh token was used.
-    Refreshed {
-        client_id: ClientId,
-        grant: RecordId,
-        rotated: bool,
-    },
+    Refreshed { client_id: ClientId, grant: RecordId, rotated: bool },
     /// A refresh was repeated inside the retry window and got the same answer.
-    RefreshRetried {
-        client_id: ClientId,
-        grant: RecordId,
-    },
+    RefreshRetried { client_id: ClientId, grant: RecordId },
     /// A client got an access token for itself.
-    ClientCredentialsIssued {
-        client_id: ClientId,
-        grant: RecordId,
-        scope: ScopeSet,
-    },
+    ClientCredentialsIssued { client_id: ClientId, grant: RecordId, scope: ScopeSet },
     /// A single access token was revoked.
-    AccessTokenRevoked {
-        client_id: ClientId,
-        grant: RecordId,
-    },
+    AccessTokenRevoked { client_id: ClientId, grant: RecordId },
     /// Everything of a user was revoked.
     SubjectRevoked { subject: Subject },
     /// An authorization ended.
-    GrantRevoked {
-        client_id: ClientId,
-        grant: RecordId,
-        reason: RevocationReason,
-    },
+    GrantRevoked { client_id: ClientId, grant: RecordId, reason: RevocationReason },
     /// A request could not be answered: the store or the user database was away.
     Unavailable { reason: String },
     /// A request was refused.

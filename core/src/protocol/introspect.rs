@@ -98,12 +98,7 @@ pub fn access_token(
     facts: TokenFacts<'_>,
     ctx: Context<'_>,
 ) -> Result<ActiveToken, Refusal> {
-    let TokenFacts {
-        grant: Some(grant),
-        client: Some(client),
-        account,
-    } = facts
-    else {
+    let TokenFacts { grant: Some(grant), client: Some(client), account } = facts else {
         return Err(Refusal::TokenInactive);
     };
     let active = match &grant.state {
@@ -111,10 +106,7 @@ pub fn access_token(
         GrantState::Revoked(end) => return Err(Refusal::GrantRevoked(end.reason)),
         _ => return Err(Refusal::TokenInactive),
     };
-    let found = active
-        .access_tokens
-        .iter()
-        .find(|kept| kept.hash.matches(&token.secret));
+    let found = active.access_tokens.iter().find(|kept| kept.hash.matches(&token.secret));
     let found = found.ok_or(Refusal::TokenInactive)?;
     if found.expires_at.has_passed(ctx.now) {
         return Err(Refusal::TokenInactive);
@@ -124,9 +116,7 @@ pub fn access_token(
         grant: grant.id,
         client_id: grant.client_id.clone(),
         subject: active.subject.clone(),
-        username: account
-            .filter(|_| active.subject.is_some())
-            .map(|a| a.username.clone()),
+        username: account.filter(|_| active.subject.is_some()).map(|a| a.username.clone()),
         scope: found.scope.clone().unwrap_or_else(|| active.scope.clone()),
         issued_at: found.issued_at,
         expires_at: found.expires_at,
@@ -138,21 +128,13 @@ fn refresh_token(
     facts: TokenFacts<'_>,
     ctx: Context<'_>,
 ) -> Result<ActiveToken, Refusal> {
-    let TokenFacts {
-        grant: Some(grant),
-        client: Some(client),
-        account,
-    } = facts
-    else {
+    let TokenFacts { grant: Some(grant), client: Some(client), account } = facts else {
         return Err(Refusal::TokenInactive);
     };
     let GrantState::Active(active) = &grant.state else {
         return Err(Refusal::TokenInactive);
     };
-    let refresh = active
-        .refresh
-        .as_ref()
-        .filter(|refresh| refresh.hash.matches(&token.secret));
+    let refresh = active.refresh.as_ref().filter(|refresh| refresh.hash.matches(&token.secret));
     let refresh = refresh.ok_or(Refusal::TokenInactive)?;
     let expires_at = refresh.idle_expires_at.min(refresh.expires_at);
     if expires_at.has_passed(ctx.now) {

@@ -44,10 +44,7 @@ pub fn metadata(issuer: &Issuer, policy: &Policy, ui_locales: &[&str]) -> Metada
     let grant_types = GrantType::ALL
         .into_iter()
         .filter(|grant_type| *grant_type != GrantType::RefreshToken || policy.refresh.is_some());
-    let with_secret = [
-        ClientAuthMethod::ClientSecretBasic,
-        ClientAuthMethod::ClientSecretPost,
-    ];
+    let with_secret = [ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost];
     let with_secret = with_secret.map(ClientAuthMethod::as_str).to_vec();
     let mut any = with_secret.clone();
     any.push(ClientAuthMethod::None.as_str());

@@ -74,38 +74,22 @@ pub struct Decision<T, E = Refusal> {
 impl<T, E> Decision<T, E> {
     /// Answer, change nothing.
     pub(crate) const fn answer(reply: T) -> Self {
-        Self {
-            write: None,
-            outcome: Ok(reply),
-            events: Vec::new(),
-        }
+        Self { write: None, outcome: Ok(reply), events: Vec::new() }
     }
 
     /// Refuse, change nothing.
     pub(crate) const fn refuse(refusal: E) -> Self {
-        Self {
-            write: None,
-            outcome: Err(refusal),
-            events: Vec::new(),
-        }
+        Self { write: None, outcome: Err(refusal), events: Vec::new() }
     }
 
     /// Change a record and answer.
     pub(crate) fn write(record: Record, event: Event, reply: T) -> Self {
-        Self {
-            write: Some(record),
-            outcome: Ok(reply),
-            events: vec![event],
-        }
+        Self { write: Some(record), outcome: Ok(reply), events: vec![event] }
     }
 
     /// Change a record and refuse.
     pub(crate) fn write_and_refuse(record: Record, event: Event, refusal: E) -> Self {
-        Self {
-            write: Some(record),
-            outcome: Err(refusal),
-            events: vec![event],
-        }
+        Self { write: Some(record), outcome: Err(refusal), events: vec![event] }
     }
 }
 

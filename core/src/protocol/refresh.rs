@@ -32,10 +32,7 @@ pub fn refresh(
     ctx: Context<'_>,
     entropy: &mut Entropy,
 ) -> Decision<TokenResponse> {
-    let policy = ctx
-        .policy
-        .refresh
-        .filter(|_| client.client().may_use(GrantType::RefreshToken));
+    let policy = ctx.policy.refresh.filter(|_| client.client().may_use(GrantType::RefreshToken));
     let Some(policy) = policy else {
         return Decision::refuse(Refusal::GrantTypeNotAllowed);
     };
@@ -58,23 +55,12 @@ pub fn refresh(
     if let Err(refusal) = check_standing(grant, client.client(), account) {
         return Decision::refuse(refusal);
     }
-    let step = Step {
-        request,
-        client,
-        grant,
-        active,
-        token,
-        policy,
-        ctx,
-    };
+    let step = Step { request, client, grant, active, token, policy, ctx };
     let secret = &request.refresh_token.secret;
     if token.hash.matches(secret) {
         return step.renew(entropy);
     }
-    let previous = token
-        .previous
-        .as_ref()
-        .filter(|previous| previous.hash.matches(secret));
+    let previous = token.previous.as_ref().filter(|previous| previous.hash.matches(secret));
     match previous {
         Some(previous) if ctx.now.since(previous.rotated_at) < policy.retry_window => {
             step.repeat(previous)
@@ -100,13 +86,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// The current token: a new access token, and a new refresh token where the policy rotates.
     fn renew(self, entropy: &mut Entropy) -> Decision<TokenResponse> {
-        let Self {
-            grant,
-            token,
-            policy,
-            ctx,
-            ..
-        } = self;
+        let Self { grant, token, policy, ctx, .. } = self;
         if token.idle_expires_at.has_passed(ctx.now) || token.expires_at.has_passed(ctx.now) {
             return Decision::refuse(Refusal::RefreshTokenExpired);
         }
@@ -126,11 +106,7 @@ impl Step<'_> {
             let successor = Successor::derive(presented, &token.family, &nonce);
             renewed.hash = SecretHash::of(&successor.refresh);
             let hash = SecretHash::of(presented);
-            renewed.previous = Some(PreviousRefreshToken {
-                hash,
-                nonce,
-                rotated_at: ctx.now,
-            });
+            renewed.previous = Some(PreviousRefreshToken { hash, nonce, rotated_at: ctx.now });
             (successor.access, Some(successor.refresh))
         } else {
             (entropy.secret(), None)
@@ -144,39 +120,21 @@ impl Step<'_> {
         let mut next = grant.clone();
         next.state = GrantState::Active(active);
         let (client_id, id) = (grant.client_id.clone(), grant.id);
-        let event = Event::Refreshed {
-            client_id,
-            grant: id,
-            rotated: rotates,
-        };
+        let event = Event::Refreshed { client_id, grant: id, rotated: rotates };
         let refresh_token =
             refresh_token.map(|secret| Handle::new(HandleKind::RefreshToken, id, secret).encode());
-        let reply = TokenResponse {
-            access_token,
-            expires_in: lifetime,
-            refresh_token,
-            scope,
-        };
+        let reply = TokenResponse { access_token, expires_in: lifetime, refresh_token, scope };
         Decision::write(Record::Grant(next), event, reply)
     }
 
     /// The predecessor of the current token, inside the window, and its successor was not used: the
     /// first answer was lost, or is on its way. The same answer again.
     fn repeat(self, previous: &PreviousRefreshToken) -> Decision<TokenResponse> {
-        let Self {
-            grant,
-            active,
-            token,
-            ctx,
-            ..
-        } = self;
+        let Self { grant, active, token, ctx, .. } = self;
         let presented = &self.request.refresh_token.secret;
         let successor = Successor::derive(presented, &token.family, &previous.nonce);
         let hash = SecretHash::of(&successor.access);
-        let issued = active
-            .access_tokens
-            .iter()
-            .find(|token| token.hash.same(&hash));
+        let issued = active.access_tokens.iter().find(|token| token.hash.same(&hash));
         let Some(issued) = issued.filter(|issued| !issued.expires_at.has_passed(ctx.now)) else {
             // The client has revoked it meanwhile, so the answer did arrive.
             return Decision::refuse(Refusal::RetryDiffers);
@@ -194,10 +152,8 @@ impl Step<'_> {
             ),
             scope,
         });
-        decision.events = vec![Event::RefreshRetried {
-            client_id: grant.client_id.clone(),
-            grant: id,
-        }];
+        decision.events =
+            vec![Event::RefreshRetried { client_id: grant.client_id.clone(), grant: id }];
         decision
     }
 
@@ -206,11 +162,7 @@ impl Step<'_> {
         let reason = RevocationReason::RefreshTokenReused;
         let (client_id, grant) = (self.grant.client_id.clone(), self.grant.id);
         let next = token::revoked(self.grant, reason, self.ctx.now);
-        let event = Event::GrantRevoked {
-            client_id,
-            grant,
-            reason,
-        };
+        let event = Event::GrantRevoked { client_id, grant, reason };
         Decision::write_and_refuse(Record::Grant(next), event, Refusal::RefreshTokenReused)
     }
 
@@ -226,11 +178,7 @@ impl Step<'_> {
             return Err(Refusal::ScopeWidened);
         }
         let allowed = asked.intersection(&self.client.client().scope);
-        if allowed.is_empty() {
-            Err(Refusal::ScopeNotAllowed)
-        } else {
-            Ok(allowed)
-        }
+        if allowed.is_empty() { Err(Refusal::ScopeNotAllowed) } else { Ok(allowed) }
     }
 }
 

@@ -258,10 +258,7 @@ impl std::fmt::Display for Refusal {
             R::VerifierMissing => "the code_verifier is missing",
             R::VerifierMalformed => "the code_verifier is not 43 to 128 unreserved characters",
             R::VerifierWrong { guesses_left } => {
-                return write!(
-                    f,
-                    "the code_verifier is wrong, {guesses_left} attempts are left"
-                );
+                return write!(f, "the code_verifier is wrong, {guesses_left} attempts are left");
             }
             R::VerifierWithoutChallenge => "a code_verifier was sent for a code without challenge",
             R::GrantRevoked(reason) => {

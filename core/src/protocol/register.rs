@@ -142,10 +142,7 @@ pub fn register(
     };
     let auth_methods = match (confidential, registration.auth_methods.as_slice()) {
         (false, _) => vec![],
-        (true, []) => vec![
-            ClientAuthMethod::ClientSecretBasic,
-            ClientAuthMethod::ClientSecretPost,
-        ],
+        (true, []) => vec![ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost],
         (true, chosen) => chosen.to_vec(),
     };
     let client = Client {
@@ -170,17 +167,8 @@ pub fn register(
         created_at: ctx.now,
         removed_at: None,
     };
-    let event = Event::ClientRegistered {
-        client_id: client.id.clone(),
-    };
-    Decision::write(
-        Record::Client(client.clone()),
-        event,
-        Registered {
-            client,
-            client_secret,
-        },
-    )
+    let event = Event::ClientRegistered { client_id: client.id.clone() };
+    Decision::write(Record::Client(client.clone()), event, Registered { client, client_secret })
 }
 
 fn check(registration: &Registration, ctx: Context<'_>) -> Result<Vec<RedirectUri>, Refusal> {
@@ -253,14 +241,10 @@ fn check_name(name: &str) -> Result<(), Refusal> {
         return Err(Refusal::RegistrationInvalid("the name is empty"));
     }
     if name.chars().count() > Client::MAX_NAME_CHARS {
-        return Err(Refusal::RegistrationInvalid(
-            "the name is longer than 80 characters",
-        ));
+        return Err(Refusal::RegistrationInvalid("the name is longer than 80 characters"));
     }
     if name.chars().any(disguise) {
-        return Err(Refusal::RegistrationInvalid(
-            "the name holds invisible characters",
-        ));
+        return Err(Refusal::RegistrationInvalid("the name holds invisible characters"));
     }
     Ok(())
 }
@@ -276,14 +260,7 @@ fn is_web_page(uri: &str) -> bool {
 fn new_secret(ctx: Context<'_>, entropy: &mut Entropy) -> (SecretString, ClientSecret) {
     let text = SecretString::client_secret(&entropy.secret());
     let hash = SecretHash::of_text(text.expose());
-    (
-        text,
-        ClientSecret {
-            hash,
-            created_at: ctx.now,
-            expires_at: None,
-        },
-    )
+    (text, ClientSecret { hash, created_at: ctx.now, expires_at: None })
 }
 
 /// Gives a confidential client a new secret. The one it has works on for the policy's overlap, so
@@ -297,9 +274,7 @@ pub fn rotate_secret(
         return Decision::refuse(Refusal::ClientUnknown);
     };
     if client.client_type == ClientType::Public {
-        return Decision::refuse(Refusal::RegistrationInvalid(
-            "a public client has no secret",
-        ));
+        return Decision::refuse(Refusal::RegistrationInvalid("a public client has no secret"));
     }
     let (text, secret) = new_secret(ctx, entropy);
     let mut next = client.clone();
@@ -309,13 +284,8 @@ pub fn rotate_secret(
     }
     next.secrets.insert(0, secret);
     next.secrets.truncate(Client::MAX_SECRETS);
-    let event = Event::ClientSecretRotated {
-        client_id: next.id.clone(),
-    };
-    let reply = Registered {
-        client: next.clone(),
-        client_secret: Some(text),
-    };
+    let event = Event::ClientSecretRotated { client_id: next.id.clone() };
+    let reply = Registered { client: next.clone(), client_secret: Some(text) };
     Decision::write(Record::Client(next), event, reply)
 }
 
@@ -328,8 +298,6 @@ pub fn remove(client: Option<&Client>, ctx: Context<'_>) -> Decision<()> {
     next.removed_at = Some(ctx.now);
     next.epoch = next.epoch.wrapping_add(1);
     next.secrets.clear();
-    let event = Event::ClientRemoved {
-        client_id: next.id.clone(),
-    };
+    let event = Event::ClientRemoved { client_id: next.id.clone() };
     Decision::write(Record::Client(next), event, ())
 }

@@ -35,31 +35,17 @@ pub fn by_client(
             // every access token (section 2.1).
             let reason = RevocationReason::Client;
             let next = token::revoked(grant, reason, ctx.now);
-            (
-                next,
-                Event::GrantRevoked {
-                    client_id,
-                    grant: id,
-                    reason,
-                },
-            )
+            (next, Event::GrantRevoked { client_id, grant: id, reason })
         }
         HandleKind::AccessToken => {
             let mut rest = active.clone();
-            rest.access_tokens
-                .retain(|kept| !kept.hash.matches(&token.secret));
+            rest.access_tokens.retain(|kept| !kept.hash.matches(&token.secret));
             if rest.access_tokens.len() == active.access_tokens.len() {
                 return Decision::answer(());
             }
             let mut next = grant.clone();
             next.state = GrantState::Active(rest);
-            (
-                next,
-                Event::AccessTokenRevoked {
-                    client_id,
-                    grant: id,
-                },
-            )
+            (next, Event::AccessTokenRevoked { client_id, grant: id })
         }
         _ => return Decision::answer(()),
     };
@@ -84,16 +70,8 @@ pub fn grant(grant: Option<&Grant>, reason: RevocationReason, ctx: Context<'_>) 
     if matches!(grant.state, GrantState::Revoked(_)) {
         return Decision::answer(false);
     }
-    let event = Event::GrantRevoked {
-        client_id: grant.client_id.clone(),
-        grant: grant.id,
-        reason,
-    };
-    Decision::write(
-        Record::Grant(token::revoked(grant, reason, ctx.now)),
-        event,
-        true,
-    )
+    let event = Event::GrantRevoked { client_id: grant.client_id.clone(), grant: grant.id, reason };
+    Decision::write(Record::Grant(token::revoked(grant, reason, ctx.now)), event, true)
 }
 
 /// Ends an authorization if it stands on an earlier consent than `consent` is now: what a
@@ -106,9 +84,7 @@ pub fn withdrawn_grant(
     let stands_on_it = |grant: &&Grant| {
         grant.client_id == consent.client_id
             && grant.subject() == Some(&consent.subject)
-            && grant
-                .consent_epoch()
-                .is_some_and(|epoch| epoch < consent.epoch)
+            && grant.consent_epoch().is_some_and(|epoch| epoch < consent.epoch)
     };
     grant(found.filter(stands_on_it), RevocationReason::User, ctx)
 }
@@ -121,9 +97,7 @@ pub fn everything_of_client(client: Option<&Client>) -> Decision<()> {
     };
     let mut next = client.clone();
     next.epoch = next.epoch.wrapping_add(1);
-    let event = Event::ClientGrantsRevoked {
-        client_id: client.id.clone(),
-    };
+    let event = Event::ClientGrantsRevoked { client_id: client.id.clone() };
     Decision::write(Record::Client(next), event, ())
 }
 
@@ -135,13 +109,7 @@ pub fn subject(
     ctx: Context<'_>,
 ) -> Decision<()> {
     let epoch = revoked.map_or(0, |revoked| revoked.epoch).wrapping_add(1);
-    let next = RevokedSubject {
-        subject: subject.clone(),
-        epoch,
-        at: ctx.now,
-    };
-    let event = Event::SubjectRevoked {
-        subject: subject.clone(),
-    };
+    let next = RevokedSubject { subject: subject.clone(), epoch, at: ctx.now };
+    let event = Event::SubjectRevoked { subject: subject.clone() };
     Decision::write(Record::RevokedSubject(next), event, ())
 }

@@ -20,10 +20,7 @@ pub fn sign_in(account: &Account, ctx: Context<'_>, entropy: &mut Entropy) -> De
         expires_at: ctx.now.plus(ctx.policy.session_lifetime),
         ended: false,
     };
-    let event = Event::SignedIn {
-        subject: account.subject.clone(),
-        session: id,
-    };
+    let event = Event::SignedIn { subject: account.subject.clone(), session: id };
     let handle = Handle::new(HandleKind::Session, id, secret);
     Decision::write(Record::Session(session), event, handle)
 }
@@ -49,10 +46,8 @@ pub fn authentication(
     ctx: Context<'_>,
 ) -> Option<Authentication> {
     let session = session.filter(|session| session.secret.matches(&cookie.secret))?;
-    (!session.ended && !session.expires_at.has_passed(ctx.now)).then(|| Authentication {
-        subject: session.subject.clone(),
-        auth_time: session.auth_time,
-    })
+    (!session.ended && !session.expires_at.has_passed(ctx.now))
+        .then(|| Authentication { subject: session.subject.clone(), auth_time: session.auth_time })
 }
 
 /// Ends a session. `cookie` must open it; `None`: the server ends it for a reason of its own.
@@ -63,14 +58,8 @@ pub fn end(cookie: Option<&Handle>, session: Option<&Session>) -> Decision<()> {
     let Some(session) = session.filter(opens) else {
         return Decision::answer(());
     };
-    let event = Event::SignedOut {
-        subject: session.subject.clone(),
-        session: session.id,
-    };
-    let ended = Session {
-        ended: true,
-        ..session.clone()
-    };
+    let event = Event::SignedOut { subject: session.subject.clone(), session: session.id };
+    let ended = Session { ended: true, ..session.clone() };
     Decision::write(Record::Session(ended), event, ())
 }
 

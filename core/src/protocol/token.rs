@@ -33,22 +33,12 @@ pub(crate) fn mint(
 ) -> (SecretString, AccessToken) {
     let hash = SecretHash::of(&secret);
     let text = Handle::new(HandleKind::AccessToken, grant, secret).encode();
-    (
-        text,
-        AccessToken {
-            hash,
-            scope,
-            issued_at: now,
-            expires_at: now.plus(lifetime),
-        },
-    )
+    (text, AccessToken { hash, scope, issued_at: now, expires_at: now.plus(lifetime) })
 }
 
 /// Adds an access token, and drops what has expired or is over the bound.
 pub(crate) fn keep(active: &mut Active, token: AccessToken, now: Timestamp) {
-    active
-        .access_tokens
-        .retain(|token| !token.expires_at.has_passed(now));
+    active.access_tokens.retain(|token| !token.expires_at.has_passed(now));
     let over = (active.access_tokens.len() + 1).saturating_sub(Active::MAX_ACCESS_TOKENS);
     active.access_tokens.drain(..over);
     active.access_tokens.push(token);
@@ -78,11 +68,7 @@ pub(crate) fn revoked(grant: &Grant, reason: RevocationReason, now: Timestamp) -
     let mut ended = grant.clone();
     if !matches!(ended.state, GrantState::Revoked(_)) {
         let subject = grant.subject().cloned();
-        ended.state = GrantState::Revoked(Revocation {
-            reason,
-            at: now,
-            subject,
-        });
+        ended.state = GrantState::Revoked(Revocation { reason, at: now, subject });
     }
     ended
 }

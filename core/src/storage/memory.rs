@@ -38,10 +38,7 @@ const SHARDS: usize = 64;
 impl MemoryStorage {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            indexes: Mutex::default(),
-        }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), indexes: Mutex::default() }
     }
 
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
@@ -85,11 +82,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[async_trait]
 impl Storage for MemoryStorage {
     fn promises(&self) -> Promises {
-        Promises {
-            durability: Durability::None,
-            linearizable: true,
-            evicts: false,
-        }
+        Promises { durability: Durability::None, linearizable: true, evicts: false }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
@@ -97,20 +90,13 @@ impl Storage for MemoryStorage {
             .iter()
             .map(|key| {
                 let key = key.to_bytes();
-                lock(self.shard(&key))
-                    .get(key.as_slice())
-                    .map(|slot| slot.stored.clone())
+                lock(self.shard(&key)).get(key.as_slice()).map(|slot| slot.stored.clone())
             })
             .collect())
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
-        let Commit {
-            key,
-            expect,
-            id,
-            record,
-        } = commit;
+        let Commit { key, expect, id, record } = commit;
         // Held until the record is written, so that a sweep cannot take the entry in between.
         let mut indexes = (!record.indexes.is_empty()).then(|| lock(&self.indexes));
         let bytes = key.to_bytes();
@@ -125,25 +111,12 @@ impl Storage for MemoryStorage {
         };
         if let Some(indexes) = &mut indexes {
             for index in record.indexes {
-                indexes
-                    .entry(index.clone())
-                    .or_default()
-                    .insert(key.clone());
+                indexes.entry(index.clone()).or_default().insert(key.clone());
                 introduced.push(index);
             }
         }
-        let stored = Stored {
-            commit: id,
-            value: record.value,
-            purge_at: record.purge_at,
-        };
-        shard.insert(
-            bytes.into(),
-            Slot {
-                stored,
-                indexes: introduced,
-            },
-        );
+        let stored = Stored { commit: id, value: record.value, purge_at: record.purge_at };
+        shard.insert(bytes.into(), Slot { stored, indexes: introduced });
         Ok(CommitOutcome::Applied)
     }
 
@@ -169,20 +142,11 @@ impl Storage for MemoryStorage {
                 let from = after.map_or(Bound::Unbounded, Bound::Excluded);
                 indexes
                     .get(index)
-                    .map(|keys| {
-                        keys.range((from, Bound::Unbounded))
-                            .take(limit)
-                            .cloned()
-                            .collect()
-                    })
+                    .map(|keys| keys.range((from, Bound::Unbounded)).take(limit).cloned().collect())
                     .unwrap_or_default()
             }
         };
-        let next = if keys.len() < limit {
-            None
-        } else {
-            keys.last()
-        };
+        let next = if keys.len() < limit { None } else { keys.last() };
         let next = next.map(|key| Cursor(key.to_bytes()));
         Ok(Page { keys, next })
     }
@@ -196,18 +160,11 @@ impl Storage for MemoryStorage {
         let budget = budget.max(1);
         let start = after.map_or(&[][..], |cursor| cursor.0.as_slice());
         let keys = self.keys_after(start, None, budget);
-        let mut swept = Swept {
-            examined: keys.len(),
-            removed: 0,
-            next: None,
-        };
+        let mut swept = Swept { examined: keys.len(), removed: 0, next: None };
         for key in &keys {
             let mut indexes = lock(&self.indexes);
             let mut shard = lock(self.shard(key));
-            if !shard
-                .get(key)
-                .is_some_and(|slot| slot.stored.purge_at.has_passed(now))
-            {
+            if !shard.get(key).is_some_and(|slot| slot.stored.purge_at.has_passed(now)) {
                 continue;
             }
             swept.removed += 1;

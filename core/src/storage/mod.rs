@@ -89,14 +89,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::Client,
-        Self::Grant,
-        Self::Consent,
-        Self::Session,
-        Self::User,
-        Self::RevokedSubject,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Client, Self::Grant, Self::Consent, Self::Session, Self::User, Self::RevokedSubject];
 
     /// The number of the kind.
     pub const fn as_byte(self) -> u8 {
@@ -128,10 +122,7 @@ impl Key {
 
     /// For identifiers whose type already bounds them.
     pub(crate) fn of(kind: Kind, id: &[u8]) -> Self {
-        Self {
-            kind,
-            id: id.into(),
-        }
+        Self { kind, id: id.into() }
     }
 
     /// What the record is.
@@ -354,16 +345,12 @@ pub enum StorageError {
 impl StorageError {
     /// The store is away, full or too slow.
     pub fn unavailable(reason: impl fmt::Display) -> Self {
-        Self::Unavailable {
-            reason: reason.to_string(),
-        }
+        Self::Unavailable { reason: reason.to_string() }
     }
 
     /// The store holds something that cannot be read.
     pub fn damaged(reason: impl fmt::Display) -> Self {
-        Self::Damaged {
-            reason: reason.to_string(),
-        }
+        Self::Damaged { reason: reason.to_string() }
     }
 }
 

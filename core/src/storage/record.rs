@@ -63,11 +63,7 @@ impl Record {
                     let refresh = active.refresh.as_ref();
                     let refresh = refresh.map(|r| r.idle_expires_at.min(r.expires_at));
                     let tokens = active.access_tokens.iter().map(|token| token.expires_at);
-                    tokens
-                        .chain(refresh)
-                        .max()
-                        .unwrap_or(grant.created_at)
-                        .plus(MARGIN)
+                    tokens.chain(refresh).max().unwrap_or(grant.created_at).plus(MARGIN)
                 }
                 GrantState::Revoked(revocation) => revocation.at.plus(DAY),
             },
@@ -88,20 +84,12 @@ impl Record {
     /// it did not have already are introduced.
     pub fn to_new_record(&self, replaces: Option<&Record>) -> Result<NewRecord, StorageError> {
         let known = replaces.map(Self::indexes).unwrap_or_default();
-        let indexes = self
-            .indexes()
-            .into_iter()
-            .filter(|index| !known.contains(index))
-            .collect();
+        let indexes = self.indexes().into_iter().filter(|index| !known.contains(index)).collect();
         let value = self.encode()?;
         if value.len() > NewRecord::MAX_VALUE_LEN {
             return Err(StorageError::damaged("a record would exceed 16 KiB"));
         }
-        Ok(NewRecord {
-            value,
-            purge_at: self.purge_at(),
-            indexes,
-        })
+        Ok(NewRecord { value, purge_at: self.purge_at(), indexes })
     }
 
     fn encode(&self) -> Result<Vec<u8>, StorageError> {
@@ -136,9 +124,7 @@ impl Record {
             Kind::Session => rmp_serde::from_slice(body).map(Self::Session),
             Kind::RevokedSubject => rmp_serde::from_slice(body).map(Self::RevokedSubject),
             Kind::User => {
-                return Err(StorageError::damaged(
-                    "user records belong to the user directory",
-                ));
+                return Err(StorageError::damaged("user records belong to the user directory"));
             }
         }
         .map_err(|error| StorageError::damaged(format_args!("a {kind:?} record: {error}")))
@@ -158,10 +144,7 @@ impl Loaded {
     /// Reads what a store returned for `key`.
     pub fn decode(key: &Key, stored: &Stored) -> Result<Self, StorageError> {
         let record = Record::decode(key.kind(), &stored.value)?;
-        Ok(Self {
-            commit: stored.commit,
-            record,
-        })
+        Ok(Self { commit: stored.commit, record })
     }
 }
 

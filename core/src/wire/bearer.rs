@@ -41,16 +41,9 @@ pub fn presented_token(
             Some(token)
         }
     };
-    let query = uri
-        .query()
-        .filter(|_| query_too)
-        .map(|query| Form::parse(query.as_bytes()));
+    let query = uri.query().filter(|_| query_too).map(|query| Form::parse(query.as_bytes()));
     let query = query.transpose()?;
-    let in_query = query
-        .as_ref()
-        .map(|form| form.get("access_token"))
-        .transpose()?
-        .flatten();
+    let in_query = query.as_ref().map(|form| form.get("access_token")).transpose()?.flatten();
     match (in_header, in_query) {
         (Some(_), Some(_)) => Err(Refusal::SeveralTokens),
         (Some(token), None) | (None, Some(token)) => Ok(SecretString::new(token)),
@@ -97,9 +90,7 @@ pub fn challenge(realm: &str, refusal: &Refusal, scope: &ScopeSet) -> Response<B
 
 /// What may stand between quotes: the rest of a configured realm is dropped.
 pub(super) fn quotable(text: &str) -> String {
-    text.chars()
-        .filter(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~'))
-        .collect()
+    text.chars().filter(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~')).collect()
 }
 
 #[cfg(test)]
@@ -128,31 +119,13 @@ mod tests {
         assert_eq!(read(&[], "/", false), Err(Refusal::TokenMissing));
         assert_eq!(read(&["Basic abc"], "/", false), Err(Refusal::TokenMissing));
         assert_eq!(read(&["Bearer"], "/", false), Err(Refusal::TokenMalformed));
-        assert_eq!(
-            read(&["Bearer a b"], "/", false),
-            Err(Refusal::TokenMalformed)
-        );
-        assert_eq!(
-            read(&["Bearer a\"b"], "/", false),
-            Err(Refusal::TokenMalformed)
-        );
-        assert_eq!(
-            read(&["Bearer a", "Bearer a"], "/", false),
-            Err(Refusal::SeveralTokens)
-        );
-        assert_eq!(
-            read(&[], "/?access_token=abc", false),
-            Err(Refusal::TokenMissing)
-        );
+        assert_eq!(read(&["Bearer a b"], "/", false), Err(Refusal::TokenMalformed));
+        assert_eq!(read(&["Bearer a\"b"], "/", false), Err(Refusal::TokenMalformed));
+        assert_eq!(read(&["Bearer a", "Bearer a"], "/", false), Err(Refusal::SeveralTokens));
+        assert_eq!(read(&[], "/?access_token=abc", false), Err(Refusal::TokenMissing));
         assert_eq!(read(&[], "/?access_token=abc", true), Ok("abc".into()));
-        assert_eq!(
-            read(&["Bearer a"], "/?access_token=a", true),
-            Err(Refusal::SeveralTokens)
-        );
-        assert_eq!(
-            read(&["Bearer a"], "/?access_token=b", false),
-            Ok("a".into())
-        );
+        assert_eq!(read(&["Bearer a"], "/?access_token=a", true), Err(Refusal::SeveralTokens));
+        assert_eq!(read(&["Bearer a"], "/?access_token=b", false), Ok("a".into()));
     }
 
     #[test]
@@ -161,14 +134,8 @@ mod tests {
         let scope = ScopeSet::parse("read").expect("scope");
         let header = |refusal| {
             let response = challenge("a \"realm\"\r\n", &refusal, &scope);
-            let value = response
-                .headers()
-                .get(header::WWW_AUTHENTICATE)
-                .expect("challenge");
-            (
-                response.status().as_u16(),
-                value.to_str().expect("ASCII").to_owned(),
-            )
+            let value = response.headers().get(header::WWW_AUTHENTICATE).expect("challenge");
+            (response.status().as_u16(), value.to_str().expect("ASCII").to_owned())
         };
         assert_eq!(
             header(Refusal::TokenMissing),

@@ -43,16 +43,10 @@ pub(super) fn presented(
         }),
         (None, Some(id), Some(secret)) if secret.len() <= MAX_SECRET_LEN => Ok(PresentedClient {
             client_id: id.to_owned(),
-            secret: Some((
-                ClientAuthMethod::ClientSecretPost,
-                SecretString::new(secret),
-            )),
+            secret: Some((ClientAuthMethod::ClientSecretPost, SecretString::new(secret))),
         }),
         (None, _, Some(_)) => Err(Refusal::ClientNotIdentified),
-        (None, Some(id), None) => Ok(PresentedClient {
-            client_id: id.to_owned(),
-            secret: None,
-        }),
+        (None, Some(id), None) => Ok(PresentedClient { client_id: id.to_owned(), secret: None }),
         (None, None, None) => Err(Refusal::ClientNotIdentified),
     }
 }
@@ -68,21 +62,13 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Refusal>
         return Err(Refusal::SeveralAuthMethods);
     }
     let malformed = || Refusal::ClientAuthMalformed;
-    let (scheme, credentials) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or_else(malformed)?;
+    let (scheme, credentials) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(Refusal::ClientAuthMethodNotAllowed);
     }
-    let bytes = STANDARD
-        .decode(credentials.trim_matches(' '))
-        .map_err(|_| malformed())?;
-    let at = bytes
-        .iter()
-        .position(|b| *b == b':')
-        .ok_or_else(malformed)?;
+    let bytes = STANDARD.decode(credentials.trim_matches(' ')).map_err(|_| malformed())?;
+    let at = bytes.iter().position(|b| *b == b':').ok_or_else(malformed)?;
     let (id, secret) = bytes.split_at(at);
     let secret = secret.strip_prefix(b":").unwrap_or(secret);
     if secret.len() > MAX_SECRET_LEN * 3 {
@@ -116,11 +102,7 @@ mod tests {
     }
 
     fn read(headers: &HeaderMap, form: &str) -> Result<PresentedClient, Refusal> {
-        presented(
-            headers,
-            &Form::default(),
-            &Form::parse(form.as_bytes()).expect("form"),
-        )
+        presented(headers, &Form::default(), &Form::parse(form.as_bytes()).expect("form"))
     }
 
     #[test]
@@ -128,15 +110,9 @@ mod tests {
         // Requirements 6749-005, OA21-006.
         let client = read(&basic_of("a", "s"), "").expect("basic");
         assert_eq!(client.client_id, "a");
-        assert_eq!(
-            client.secret.map(|(m, _)| m),
-            Some(ClientAuthMethod::ClientSecretBasic)
-        );
+        assert_eq!(client.secret.map(|(m, _)| m), Some(ClientAuthMethod::ClientSecretBasic));
         let client = read(&HeaderMap::new(), "client_id=a&client_secret=s").expect("form");
-        assert_eq!(
-            client.secret.map(|(m, _)| m),
-            Some(ClientAuthMethod::ClientSecretPost)
-        );
+        assert_eq!(client.secret.map(|(m, _)| m), Some(ClientAuthMethod::ClientSecretPost));
         let client = read(&HeaderMap::new(), "client_id=a").expect("public");
         assert!(client.secret.is_none());
         // The same client_id in the form is no second method.
@@ -155,26 +131,14 @@ mod tests {
             "client_assertion=x",
             "client_assertion_type=x&client_assertion=y",
         ] {
-            assert_eq!(
-                read(&basic, form).expect_err(form),
-                Refusal::SeveralAuthMethods
-            );
+            assert_eq!(read(&basic, form).expect_err(form), Refusal::SeveralAuthMethods);
         }
         let none = HeaderMap::new();
         let both = "client_id=a&client_secret=s&client_assertion=x";
-        assert_eq!(
-            read(&none, both).expect_err("both"),
-            Refusal::SeveralAuthMethods
-        );
+        assert_eq!(read(&none, both).expect_err("both"), Refusal::SeveralAuthMethods);
         let mut twice = basic.clone();
-        twice.append(
-            header::AUTHORIZATION,
-            HeaderValue::from_static("Basic YTpz"),
-        );
-        assert_eq!(
-            read(&twice, "").expect_err("two headers"),
-            Refusal::SeveralAuthMethods
-        );
+        twice.append(header::AUTHORIZATION, HeaderValue::from_static("Basic YTpz"));
+        assert_eq!(read(&twice, "").expect_err("two headers"), Refusal::SeveralAuthMethods);
     }
 
     #[test]
@@ -193,15 +157,9 @@ mod tests {
             of(b"\xff:s"),
             of(format!("a:{}", "x".repeat(513)).as_bytes()),
         ] {
-            assert_eq!(
-                read(&bad, "").expect_err("malformed"),
-                Refusal::ClientAuthMalformed
-            );
+            assert_eq!(read(&bad, "").expect_err("malformed"), Refusal::ClientAuthMalformed);
         }
-        assert!(
-            read(&with_header("basic YTpz"), "").is_ok(),
-            "the scheme has no case"
-        );
+        assert!(read(&with_header("basic YTpz"), "").is_ok(), "the scheme has no case");
         assert_eq!(
             read(&with_header("Bearer x"), "").expect_err("bearer"),
             Refusal::ClientAuthMethodNotAllowed

@@ -27,13 +27,9 @@ impl Cookie {
 
     fn read(self, headers: &HeaderMap, issuer: &Issuer) -> Option<String> {
         let name = self.name(issuer.is_secure());
-        let lines = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let mut pairs = lines
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.split_once('='));
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut pairs =
+            lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.find(|(known, _)| known.trim() == name)?;
         Some(value.trim().to_owned())
     }

@@ -26,26 +26,13 @@ pub(super) const fn on_the_wire(refusal: &Refusal) -> OnTheWire {
     use Refusal as R;
 
     const fn row(code: &'static str, status: u16, kind: ErrorKind) -> OnTheWire {
-        OnTheWire {
-            code,
-            status,
-            kind,
-            instead: None,
-        }
+        OnTheWire { code, status, kind, instead: None }
     }
     const fn veiled(code: &'static str, status: u16, instead: &'static str) -> OnTheWire {
-        OnTheWire {
-            code,
-            status,
-            kind: K::BadRequest,
-            instead: Some(instead),
-        }
+        OnTheWire { code, status, kind: K::BadRequest, instead: Some(instead) }
     }
-    const INVALID_GRANT: OnTheWire = veiled(
-        "invalid_grant",
-        400,
-        "the code or token is not valid for this request",
-    );
+    const INVALID_GRANT: OnTheWire =
+        veiled("invalid_grant", 400, "the code or token is not valid for this request");
     const INVALID_CLIENT: OnTheWire = veiled("invalid_client", 401, "client authentication failed");
 
     match refusal {
@@ -155,20 +142,15 @@ impl OnTheWire {
     /// `error_description`: printable ASCII without quote and backslash, and nothing that came with
     /// the request.
     pub(super) fn description(self, refusal: &Refusal) -> String {
-        self.instead
-            .map_or_else(|| refusal.to_string(), str::to_owned)
+        self.instead.map_or_else(|| refusal.to_string(), str::to_owned)
     }
 }
 
 /// When to try again, in seconds.
 pub(super) const fn retry_after(refusal: &Refusal) -> Option<u32> {
     match refusal {
-        Refusal::TooManyWrongSecrets {
-            retry_after_seconds,
-        }
-        | Refusal::TooManySignIns {
-            retry_after_seconds,
-        } => Some(*retry_after_seconds),
+        Refusal::TooManyWrongSecrets { retry_after_seconds }
+        | Refusal::TooManySignIns { retry_after_seconds } => Some(*retry_after_seconds),
         Refusal::TemporarilyUnavailable => Some(1),
         _ => None,
     }

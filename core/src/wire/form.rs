@@ -60,10 +60,7 @@ impl<'a> Form<'a> {
 
     /// All values of a parameter that may be repeated.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.pairs
-            .iter()
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value.as_ref())
+        self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 }
 
@@ -80,20 +77,15 @@ pub(super) fn decode(input: &[u8]) -> Result<Cow<'_, str>, Refusal> {
         }
     }
     let plain: Cow<'_, [u8]> = if input.contains(&b'+') {
-        Cow::Owned(
-            input
-                .iter()
-                .map(|b| if *b == b'+' { b' ' } else { *b })
-                .collect(),
-        )
+        Cow::Owned(input.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect())
     } else {
         Cow::Borrowed(input)
     };
     let text = match plain {
         Cow::Borrowed(bytes) => percent_decode(bytes).decode_utf8(),
-        Cow::Owned(bytes) => percent_decode(&bytes)
-            .decode_utf8()
-            .map(|t| Cow::Owned(t.into_owned())),
+        Cow::Owned(bytes) => {
+            percent_decode(&bytes).decode_utf8().map(|t| Cow::Owned(t.into_owned()))
+        }
     };
     text.map_err(|_| Refusal::FormMalformed)
 }
@@ -117,24 +109,13 @@ mod tests {
             "a name may be escaped, and is still that name"
         );
         assert_eq!(form.get("a"), Ok(None));
-        assert_eq!(
-            Form::parse(b"a=1;b=2").expect("form").get("a"),
-            Ok(Some("1;b=2"))
-        );
+        assert_eq!(Form::parse(b"a=1;b=2").expect("form").get("a"), Ok(Some("1;b=2")));
     }
 
     #[test]
     fn what_is_not_percent_encoded_utf8_is_refused() {
         // Requirement 6749-084.
-        for bad in [
-            &b"a=%ff"[..],
-            b"a=%c0%af",
-            b"a=%",
-            b"a=%4",
-            b"a=%zz",
-            b"%ff=1",
-            b"a=\xff",
-        ] {
+        for bad in [&b"a=%ff"[..], b"a=%c0%af", b"a=%", b"a=%4", b"a=%zz", b"%ff=1", b"a=\xff"] {
             assert!(Form::parse(bad).is_err(), "{}", bad.escape_ascii());
         }
     }
@@ -143,10 +124,7 @@ mod tests {
     fn a_flood_is_refused() {
         // ATTACKS J04, requirement HTTP-005.
         let flood = "a=1&".repeat(MAX_PARAMETERS + 1);
-        assert!(matches!(
-            Form::parse(flood.as_bytes()),
-            Err(Refusal::TooManyParameters)
-        ));
+        assert!(matches!(Form::parse(flood.as_bytes()), Err(Refusal::TooManyParameters)));
         let long = format!("code={}", "x".repeat(MAX_VALUE_LEN + 1));
         let form = Form::parse(long.as_bytes()).expect("form");
         assert_eq!(form.get("code"), Err(Refusal::ParameterTooLong("code")));

@@ -14,22 +14,12 @@ pub(super) fn negotiate(
         offered
             .iter()
             .find(|known| known.eq_ignore_ascii_case(tag))
-            .or_else(|| {
-                offered
-                    .iter()
-                    .find(|known| known.eq_ignore_ascii_case(primary))
-            })
+            .or_else(|| offered.iter().find(|known| known.eq_ignore_ascii_case(primary)))
     };
-    if let Some(found) = ui_locales
-        .into_iter()
-        .flat_map(|tags| tags.split(' '))
-        .find_map(find)
-    {
+    if let Some(found) = ui_locales.into_iter().flat_map(|tags| tags.split(' ')).find_map(find) {
         return found;
     }
-    let accepted = headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok());
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     // The quality in thousandths; equal ones keep the order of the header.
     let mut wanted: Vec<(u32, &str)> = accepted
         .unwrap_or_default()
@@ -37,14 +27,8 @@ pub(super) fn negotiate(
         .take(32)
         .map(|range| {
             let (tag, parameter) = range.split_once(';').unwrap_or((range, ""));
-            let quality = parameter
-                .trim()
-                .strip_prefix("q=")
-                .map_or(Some(1.0), |q| q.parse().ok());
-            (
-                (quality.unwrap_or(0.0_f32).clamp(0.0, 1.0) * 1000.0) as u32,
-                tag.trim(),
-            )
+            let quality = parameter.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.parse().ok());
+            ((quality.unwrap_or(0.0_f32).clamp(0.0, 1.0) * 1000.0) as u32, tag.trim())
         })
         .filter(|(quality, _)| *quality > 0)
         .collect();

@@ -53,10 +53,7 @@ pub struct PeerAddr(pub std::net::IpAddr);
 
 /// What a request asks for.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one exists per request, on its way to the engine"
-)]
+#[expect(clippy::large_enum_variant, reason = "one exists per request, on its way to the engine")]
 pub(crate) enum Call {
     Authorize {
         request: AuthorizationRequest,
@@ -169,9 +166,7 @@ const ROUTES: [(&str, Route); 12] = [
 
 /// Every path that the server answers, for an adapter that routes by path.
 pub(crate) fn paths(issuer: &Issuer) -> Vec<String> {
-    let below = ROUTES
-        .iter()
-        .map(|(path, _)| format!("{}{path}", issuer.path()));
+    let below = ROUTES.iter().map(|(path, _)| format!("{}{path}", issuer.path()));
     below.chain([issuer.metadata_path()]).collect()
 }
 
@@ -181,10 +176,7 @@ impl Route {
             return Some(Self::Metadata);
         }
         let below = path.strip_prefix(issuer.path())?;
-        ROUTES
-            .iter()
-            .find(|(known, _)| *known == below)
-            .map(|(_, route)| *route)
+        ROUTES.iter().find(|(known, _)| *known == below).map(|(_, route)| *route)
     }
 
     const fn allow(self) -> &'static str {
@@ -250,19 +242,14 @@ pub(crate) fn parse(
         return Err(Unserved::NotFound);
     };
     let allow = route.allow();
-    if !allow
-        .split(", ")
-        .any(|method| method == request.method().as_str())
-    {
+    if !allow.split(", ").any(|method| method == request.method().as_str()) {
         return Err(Unserved::MethodNotAllowed { allow });
     }
     if request.method() == Method::OPTIONS {
         return Ok(Call::Preflight);
     }
-    read(route, issuer, request).map_err(|refusal| Unserved::Refused {
-        refusal,
-        surface: route.surface(),
-    })
+    read(route, issuer, request)
+        .map_err(|refusal| Unserved::Refused { refusal, surface: route.surface() })
 }
 
 fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call, Refusal> {
@@ -291,60 +278,36 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
         Route::Authorize => {
             // A form of parameters may be posted; a query beside it is a second request
             // (requirement 6749-017).
-            let source = if request.method() == Method::POST {
-                &form
-            } else {
-                &query
-            };
+            let source = if request.method() == Method::POST { &form } else { &query };
             let mut request = authorization_request(source);
-            let both = if std::ptr::eq(source, &form) {
-                Some(&query)
-            } else {
-                None
-            };
-            request
-                .faulty
-                .extend(both.into_iter().flat_map(repeated_in));
-            Call::Authorize {
-                request,
-                browser: browser(),
-            }
+            let both = if std::ptr::eq(source, &form) { Some(&query) } else { None };
+            request.faulty.extend(both.into_iter().flat_map(repeated_in));
+            Call::Authorize { request, browser: browser() }
         }
-        Route::Interaction => Call::Interaction {
-            handle: interaction(&query)?,
-            browser: browser(),
-        },
+        Route::Interaction => {
+            Call::Interaction { handle: interaction(&query)?, browser: browser() }
+        }
         Route::InteractionLogin => Call::Login {
             handle: interaction(&form)?,
             credentials: credentials(&form, request)?,
             browser: browser(),
         },
-        Route::InteractionConsent => Call::Consent {
-            request: consent_request(&form)?,
-            browser: browser(),
-        },
+        Route::InteractionConsent => {
+            Call::Consent { request: consent_request(&form)?, browser: browser() }
+        }
         Route::Token => {
             let client = client::presented(headers, &query, &form)?;
-            Call::Token {
-                client,
-                request: token_request(&form)?,
-            }
+            Call::Token { client, request: token_request(&form)? }
         }
         Route::Revoke => {
             let client = client::presented(headers, &query, &form)?;
             form.get("token_type_hint")?;
-            Call::Revoke {
-                client,
-                token: SecretString::new(form.require("token")?),
-            }
+            Call::Revoke { client, token: SecretString::new(form.require("token")?) }
         }
         Route::Introspect => {
             let client = client::presented(headers, &query, &form)?;
             form.get("token_type_hint")?;
-            Call::Introspect {
-                client,
-                token: SecretString::new(form.require("token")?),
-            }
+            Call::Introspect { client, token: SecretString::new(form.require("token")?) }
         }
         Route::Apps => Call::Connections {
             browser: browser(),
@@ -353,19 +316,13 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
         Route::AppsLogin => {
             let browser = browser();
             check_form_token(&form, &browser)?;
-            Call::ConnectionsLogin {
-                credentials: credentials(&form, request)?,
-                browser,
-            }
+            Call::ConnectionsLogin { credentials: credentials(&form, request)?, browser }
         }
         Route::AppsWithdraw => {
             let browser = browser();
             check_form_token(&form, &browser)?;
             let client_id = ClientId::parse(form.require("client_id")?);
-            Call::Withdraw {
-                client_id: client_id.map_err(|_| Refusal::ConsentUnknown)?,
-                browser,
-            }
+            Call::Withdraw { client_id: client_id.map_err(|_| Refusal::ConsentUnknown)?, browser }
         }
         Route::AppsLogout => {
             let browser = browser();
@@ -381,21 +338,14 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
 fn posted<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Form<'a>, Refusal> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next(), types.next());
-    let content_type = first
-        .filter(|_| second.is_none())
-        .and_then(|value| value.to_str().ok());
-    let (media_type, parameter) = content_type.map_or(("", ""), |value| {
-        value.split_once(';').unwrap_or((value, ""))
-    });
+    let content_type = first.filter(|_| second.is_none()).and_then(|value| value.to_str().ok());
+    let (media_type, parameter) =
+        content_type.map_or(("", ""), |value| value.split_once(';').unwrap_or((value, "")));
     let utf8 = parameter.trim().is_empty() || {
         let charset = parameter.trim().to_ascii_lowercase();
         charset == "charset=utf-8" || charset == "charset=\"utf-8\""
     };
-    if !media_type
-        .trim()
-        .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        || !utf8
-    {
+    if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") || !utf8 {
         return Err(Refusal::FormExpected);
     }
     Form::parse(body)
@@ -409,11 +359,7 @@ fn check_origin(headers: &HeaderMap, issuer: &Issuer) -> Result<(), Refusal> {
     if let Some(site) = headers.get("sec-fetch-site") {
         // `none` is the user: a reload of the answer to a form.
         let ours = site == "same-origin" || site == "none";
-        return if ours {
-            Ok(())
-        } else {
-            Err(Refusal::CrossSiteRequest)
-        };
+        return if ours { Ok(()) } else { Err(Refusal::CrossSiteRequest) };
     }
     match headers.get(header::ORIGIN).map(|origin| origin.as_bytes()) {
         // Our own pages send no referrer, and older browsers then say `null`.
@@ -434,10 +380,7 @@ fn check_form_token(form: &Form<'_>, browser: &Browser) -> Result<(), Refusal> {
 }
 
 fn interaction(form: &Form<'_>) -> Result<Handle, Refusal> {
-    parse_interaction(
-        form.get("interaction")?
-            .ok_or(Refusal::InteractionUnknown)?,
-    )
+    parse_interaction(form.get("interaction")?.ok_or(Refusal::InteractionUnknown)?)
 }
 
 fn credentials(form: &Form<'_>, request: &Request<Bytes>) -> Result<Credentials, Refusal> {
@@ -487,9 +430,9 @@ fn token_request(form: &Form<'_>) -> Result<TokenRequest, Refusal> {
             refresh_token: refresh::parse(form.require("refresh_token")?)?,
             scope,
         })),
-        "client_credentials" => Ok(TokenRequest::ClientCredentials(ClientCredentialsRequest {
-            scope,
-        })),
+        "client_credentials" => {
+            Ok(TokenRequest::ClientCredentials(ClientCredentialsRequest { scope }))
+        }
         _ => Err(Refusal::GrantTypeUnsupported),
     }
 }
@@ -522,12 +465,10 @@ fn repeated_in<'f>(other: &'f Form<'_>) -> impl Iterator<Item = (&'static str, R
 fn authorization_request(form: &Form<'_>) -> AuthorizationRequest {
     let mut faulty = Vec::new();
     let mut read = |name: &'static str| {
-        form.get(name)
-            .map(|value| value.map(str::to_owned))
-            .unwrap_or_else(|refusal| {
-                faulty.push((name, refusal));
-                None
-            })
+        form.get(name).map(|value| value.map(str::to_owned)).unwrap_or_else(|refusal| {
+            faulty.push((name, refusal));
+            None
+        })
     };
     let request = AuthorizationRequest {
         client_id: read("client_id"),

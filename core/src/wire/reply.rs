@@ -47,10 +47,7 @@ impl<'a> Replies<'a> {
         body.insert("access_token".into(), tokens.access_token.expose().into());
         body.insert("token_type".into(), "Bearer".into());
         // Whole seconds, and never zero: a client may take zero for "unknown".
-        body.insert(
-            "expires_in".into(),
-            tokens.expires_in.as_secs().max(1).into(),
-        );
+        body.insert("expires_in".into(), tokens.expires_in.as_secs().max(1).into());
         if let Some(refresh_token) = &tokens.refresh_token {
             body.insert("refresh_token".into(), refresh_token.expose().into());
         }
@@ -124,17 +121,11 @@ impl<'a> Replies<'a> {
         let headers = reply.headers_mut();
         let fixed = [
             ("access-control-allow-methods", "GET, POST"),
-            (
-                "access-control-allow-headers",
-                "authorization, content-type",
-            ),
+            ("access-control-allow-headers", "authorization, content-type"),
             ("access-control-max-age", "86400"),
         ];
         for (name, value) in fixed {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         reply
     }
@@ -202,11 +193,7 @@ impl<'a> Replies<'a> {
     }
 
     fn interaction_url(self, handle: &Handle) -> String {
-        format!(
-            "{}?interaction={}",
-            self.path(INTERACTION),
-            handle.encode().expose()
-        )
+        format!("{}?interaction={}", self.path(INTERACTION), handle.encode().expose())
     }
 
     /// 303 and nothing else: a browser must never post the user's password on (RFC 9700 section
@@ -235,9 +222,7 @@ impl<'a> Replies<'a> {
     ) -> Reply {
         let handle = interaction.handle.encode();
         let action = self.path(INTERACTION_LOGIN);
-        let username = username
-            .or(interaction.login_hint.as_deref())
-            .unwrap_or_default();
+        let username = username.or(interaction.login_hint.as_deref()).unwrap_or_default();
         let body = Body::SignIn(SignInPage {
             action: &action,
             hidden: vec![("interaction", handle.expose())],
@@ -265,10 +250,7 @@ impl<'a> Replies<'a> {
         });
         let body = Body::Consent(ConsentPage {
             action: &action,
-            hidden: vec![
-                ("interaction", handle.expose()),
-                ("ticket", prompt.ticket.expose()),
-            ],
+            hidden: vec![("interaction", handle.expose()), ("ticket", prompt.ticket.expose())],
             client: &interaction.client,
             destination: &interaction.destination,
             username: &prompt.account.username,
@@ -316,11 +298,7 @@ impl<'a> Replies<'a> {
         let rows = connections.iter().map(|connection| ConnectionRow {
             client_id: connection.client_id.as_str(),
             client_name: &connection.client_name,
-            scopes: connection
-                .scope
-                .iter()
-                .map(|s| self.describe(s.as_str(), language))
-                .collect(),
+            scopes: connection.scope.iter().map(|s| self.describe(s.as_str(), language)).collect(),
             since: connection.granted_at.to_string().chars().take(10).collect(),
         });
         let (action, sign_out) = (self.path(APPS_WITHDRAW), self.path(APPS_LOGOUT));
@@ -345,28 +323,16 @@ impl<'a> Replies<'a> {
     pub(crate) fn page_error(self, refusal: &Refusal) -> Reply {
         let detail = refusal.to_string();
         let kind = on_the_wire(refusal).kind;
-        let body = Body::Error(ErrorPage {
-            kind,
-            detail: &detail,
-        });
+        let body = Body::Error(ErrorPage { kind, detail: &detail });
         self.page(body, Some(refusal), None, "'none'")
     }
 
     pub(crate) fn stylesheet(self) -> Reply {
         let mut reply = Response::new(Bytes::from(self.server.pages().stylesheet().to_owned()));
         let headers = reply.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/css; charset=utf-8"),
-        );
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=3600"),
-        );
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         reply
     }
 
@@ -374,28 +340,18 @@ impl<'a> Replies<'a> {
 
     pub(crate) fn unserved(self, unserved: &Unserved) -> Reply {
         match unserved {
-            Unserved::Refused {
-                refusal,
-                surface: Surface::Json,
-            } => self.json_error(refusal),
-            Unserved::Refused {
-                refusal,
-                surface: Surface::Page,
-            } => self.page_error(refusal),
+            Unserved::Refused { refusal, surface: Surface::Json } => self.json_error(refusal),
+            Unserved::Refused { refusal, surface: Surface::Page } => self.page_error(refusal),
             Unserved::NotFound => {
-                let body = Body::Error(ErrorPage {
-                    kind: ErrorKind::NotFound,
-                    detail: "not found",
-                });
+                let body =
+                    Body::Error(ErrorPage { kind: ErrorKind::NotFound, detail: "not found" });
                 let mut reply = self.page(body, None, None, "'none'");
                 *reply.status_mut() = StatusCode::NOT_FOUND;
                 reply
             }
             Unserved::MethodNotAllowed { allow } => {
                 let mut reply = empty(StatusCode::METHOD_NOT_ALLOWED);
-                reply
-                    .headers_mut()
-                    .insert(header::ALLOW, HeaderValue::from_static(allow));
+                reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
                 reply
             }
         }
@@ -423,13 +379,7 @@ impl<'a> Replies<'a> {
         let stylesheet = self.path(STYLESHEET);
         let origin = self.server.issuer().origin();
         let host = origin.split_once("://").map_or(origin, |(_, host)| host);
-        let page = Page {
-            frame: Frame {
-                stylesheet: &stylesheet,
-                host,
-            },
-            body,
-        };
+        let page = Page { frame: Frame { stylesheet: &stylesheet, host }, body };
         let html = self.server.pages().render(&page, self.language(ui_locales));
         let mut reply = Response::new(Bytes::from(html));
         if let Some(refusal) = refusal {
@@ -458,16 +408,10 @@ impl<'a> Replies<'a> {
             ("referrer-policy", "no-referrer"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
-            (
-                "permissions-policy",
-                "camera=(), geolocation=(), microphone=()",
-            ),
+            ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
         ];
         for (name, value) in fixed {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers.insert(header::CACHE_CONTROL, NO_STORE);
         if self.server.issuer().is_secure() {
@@ -524,11 +468,9 @@ pub(crate) enum Then<'a> {
 fn sign_in_problem(refusal: &Refusal) -> Option<SignInProblem> {
     match refusal {
         Refusal::WrongCredentials => Some(SignInProblem::WrongCredentials),
-        Refusal::TooManySignIns {
-            retry_after_seconds,
-        } => Some(SignInProblem::TooManyAttempts {
-            retry_after_seconds: *retry_after_seconds,
-        }),
+        Refusal::TooManySignIns { retry_after_seconds } => {
+            Some(SignInProblem::TooManyAttempts { retry_after_seconds: *retry_after_seconds })
+        }
         _ => None,
     }
 }
@@ -546,10 +488,7 @@ fn json_reply(status: StatusCode, body: &Value) -> Reply {
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
@@ -557,16 +496,12 @@ fn json_reply(status: StatusCode, body: &Value) -> Reply {
 /// that a script could borrow (RFC 9700 section 2.6).
 pub(crate) fn share(reply: &mut Reply) {
     let any = HeaderValue::from_static("*");
-    reply
-        .headers_mut()
-        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    reply.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
 }
 
 fn wait(mut reply: Reply, seconds: Option<u32>) -> Reply {
     if let Some(seconds) = seconds {
-        reply
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     reply
 }
@@ -578,10 +513,9 @@ pub(crate) fn challenge(
     scope: &ScopeSet,
 ) -> Reply {
     match refusal {
-        Refusal::TemporarilyUnavailable => wait(
-            empty(StatusCode::SERVICE_UNAVAILABLE),
-            Some(RETRY_AFTER_SECONDS),
-        ),
+        Refusal::TemporarilyUnavailable => {
+            wait(empty(StatusCode::SERVICE_UNAVAILABLE), Some(RETRY_AFTER_SECONDS))
+        }
         _ => bearer::challenge(server.issuer().as_str(), refusal, scope),
     }
 }

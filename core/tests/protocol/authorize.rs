@@ -34,29 +34,12 @@ fn until_client_and_redirect_are_proven_an_error_is_a_page() {
         scope: Some("bogus".into()),
         ..good
     };
-    let no_id = AuthorizationRequest {
-        client_id: None,
-        ..worse.clone()
-    };
-    assert_eq!(
-        page(&mut world, &no_id),
-        Refusal::ParameterMissing("client_id")
-    );
-    for uri in [
-        "https://evil.example/cb",
-        "https://client.example/cb/",
-        "",
-        "javascript:alert(1)",
-    ] {
-        let evil = AuthorizationRequest {
-            redirect_uri: Some(uri.into()),
-            ..worse.clone()
-        };
-        assert_eq!(
-            page(&mut world, &evil),
-            Refusal::RedirectUriNotRegistered,
-            "{uri}"
-        );
+    let no_id = AuthorizationRequest { client_id: None, ..worse.clone() };
+    assert_eq!(page(&mut world, &no_id), Refusal::ParameterMissing("client_id"));
+    for uri in ["https://evil.example/cb", "https://client.example/cb/", "", "javascript:alert(1)"]
+    {
+        let evil = AuthorizationRequest { redirect_uri: Some(uri.into()), ..worse.clone() };
+        assert_eq!(page(&mut world, &evil), Refusal::RedirectUriNotRegistered, "{uri}");
     }
     for name in ["client_id", "redirect_uri"] {
         let repeated = AuthorizationRequest {
@@ -66,19 +49,13 @@ fn until_client_and_redirect_are_proven_an_error_is_a_page() {
             ],
             ..worse.clone()
         };
-        assert_eq!(
-            page(&mut world, &repeated),
-            Refusal::ParameterRepeated(name)
-        );
+        assert_eq!(page(&mut world, &repeated), Refusal::ParameterRepeated(name));
     }
     let mut entropy = world.entropy();
     let unknown = authorize::begin(&worse, None, Visitor::default(), world.ctx(), &mut entropy);
     assert_eq!(
         refused(unknown),
-        AuthorizationError {
-            refusal: Refusal::ClientUnknown,
-            destination: None
-        }
+        AuthorizationError { refusal: Refusal::ClientUnknown, destination: None }
     );
 }
 
@@ -87,27 +64,18 @@ fn one_registered_uri_may_be_left_out_and_two_may_not() {
     // Requirements 6749-026, OA21-011.
     let mut world = World::new();
     let one = world.confidential().client;
-    let request = AuthorizationRequest {
-        redirect_uri: None,
-        ..World::request(&one)
-    };
-    let Outcome::LoginRequired(_) = world
-        .begin(&request, &one, Visitor::default())
-        .outcome
-        .expect("accepted")
+    let request = AuthorizationRequest { redirect_uri: None, ..World::request(&one) };
+    let Outcome::LoginRequired(_) =
+        world.begin(&request, &one, Visitor::default()).outcome.expect("accepted")
     else {
         panic!("login expected");
     };
     let mut two = one.clone();
-    two.redirect_uris
-        .push(RedirectUri::parse("https://client.example/other").expect("uri"));
+    two.redirect_uris.push(RedirectUri::parse("https://client.example/other").expect("uri"));
     let error = refused(world.begin(&request, &two, Visitor::default()));
     assert_eq!(
         error,
-        AuthorizationError {
-            refusal: Refusal::RedirectUriMissing,
-            destination: None
-        }
+        AuthorizationError { refusal: Refusal::RedirectUriMissing, destination: None }
     );
     let mut none = one;
     none.redirect_uris.clear();
@@ -123,86 +91,29 @@ fn after_that_every_error_goes_to_the_client_with_its_state_and_our_name() {
     let client = world.public().client;
     type Change = fn(&mut AuthorizationRequest);
     let table: &[(Change, Refusal)] = &[
-        (
-            |r| r.response_type = None,
-            Refusal::ParameterMissing("response_type"),
-        ),
-        (
-            |r| r.response_type = Some("token".into()),
-            Refusal::ResponseTypeUnsupported,
-        ),
-        (
-            |r| r.response_type = Some("CODE".into()),
-            Refusal::ResponseTypeUnsupported,
-        ),
-        (
-            |r| r.response_type = Some("code token".into()),
-            Refusal::ResponseTypeUnsupported,
-        ),
-        (
-            |r| r.response_mode = Some("fragment".into()),
-            Refusal::ResponseModeUnsupported,
-        ),
+        (|r| r.response_type = None, Refusal::ParameterMissing("response_type")),
+        (|r| r.response_type = Some("token".into()), Refusal::ResponseTypeUnsupported),
+        (|r| r.response_type = Some("CODE".into()), Refusal::ResponseTypeUnsupported),
+        (|r| r.response_type = Some("code token".into()), Refusal::ResponseTypeUnsupported),
+        (|r| r.response_mode = Some("fragment".into()), Refusal::ResponseModeUnsupported),
         (|r| r.code_challenge = None, Refusal::PkceRequired),
-        (
-            |r| r.code_challenge_method = None,
-            Refusal::PkceMethodUnsupported,
-        ),
-        (
-            |r| r.code_challenge_method = Some("plain".into()),
-            Refusal::PkceMethodUnsupported,
-        ),
-        (
-            |r| r.code_challenge_method = Some("s256".into()),
-            Refusal::PkceMethodUnsupported,
-        ),
-        (
-            |r| r.code_challenge_method = Some("S512".into()),
-            Refusal::PkceMethodUnsupported,
-        ),
-        (
-            |r| r.code_challenge = Some("short".into()),
-            Refusal::PkceChallengeMalformed,
-        ),
+        (|r| r.code_challenge_method = None, Refusal::PkceMethodUnsupported),
+        (|r| r.code_challenge_method = Some("plain".into()), Refusal::PkceMethodUnsupported),
+        (|r| r.code_challenge_method = Some("s256".into()), Refusal::PkceMethodUnsupported),
+        (|r| r.code_challenge_method = Some("S512".into()), Refusal::PkceMethodUnsupported),
+        (|r| r.code_challenge = Some("short".into()), Refusal::PkceChallengeMalformed),
         (|r| r.scope = None, Refusal::ScopeMissing),
-        (
-            |r| r.scope = Some("read  write".into()),
-            Refusal::ScopeMalformed,
-        ),
+        (|r| r.scope = Some("read  write".into()), Refusal::ScopeMalformed),
         (|r| r.scope = Some("READ".into()), Refusal::ScopeUnknown),
-        (
-            |r| r.scope = Some("read admin".into()),
-            Refusal::ScopeNotAllowed,
-        ),
-        (
-            |r| r.prompt = Some("none login".into()),
-            Refusal::PromptContradictory,
-        ),
-        (
-            |r| r.prompt = Some("dance".into()),
-            Refusal::ParameterMalformed("prompt"),
-        ),
+        (|r| r.scope = Some("read admin".into()), Refusal::ScopeNotAllowed),
+        (|r| r.prompt = Some("none login".into()), Refusal::PromptContradictory),
+        (|r| r.prompt = Some("dance".into()), Refusal::ParameterMalformed("prompt")),
         (|r| r.prompt = Some("none".into()), Refusal::LoginRequired),
-        (
-            |r| r.max_age = Some("-1".into()),
-            Refusal::ParameterMalformed("max_age"),
-        ),
-        (
-            |r| r.max_age = Some("9".repeat(30)),
-            Refusal::ParameterMalformed("max_age"),
-        ),
-        (
-            |r| r.request = Some("x".into()),
-            Refusal::RequestObjectUnsupported,
-        ),
-        (
-            |r| r.request_uri = Some("x".into()),
-            Refusal::RequestUriUnsupported,
-        ),
-        (
-            |r| r.login_hint = Some("x".repeat(600)),
-            Refusal::ParameterTooLong("login_hint"),
-        ),
+        (|r| r.max_age = Some("-1".into()), Refusal::ParameterMalformed("max_age")),
+        (|r| r.max_age = Some("9".repeat(30)), Refusal::ParameterMalformed("max_age")),
+        (|r| r.request = Some("x".into()), Refusal::RequestObjectUnsupported),
+        (|r| r.request_uri = Some("x".into()), Refusal::RequestUriUnsupported),
+        (|r| r.login_hint = Some("x".repeat(600)), Refusal::ParameterTooLong("login_hint")),
         (
             |r| r.faulty = vec![("scope", Refusal::ParameterRepeated("scope"))],
             Refusal::ParameterRepeated("scope"),
@@ -213,17 +124,12 @@ fn after_that_every_error_goes_to_the_client_with_its_state_and_our_name() {
         change(&mut request);
         let error = refused(world.begin(&request, &client, Visitor::default()));
         assert_eq!(error.refusal, *why);
-        let response = error
-            .response(world.issuer.as_str())
-            .expect("to the client");
+        let response = error.response(world.issuer.as_str()).expect("to the client");
         assert_eq!(response.redirect_uri, CALLBACK);
         assert_eq!(response.state.as_deref(), Some("a state"));
         assert_eq!(response.iss, "https://as.example");
     }
-    let long = AuthorizationRequest {
-        state: Some("x".repeat(5000)),
-        ..World::request(&client)
-    };
+    let long = AuthorizationRequest { state: Some("x".repeat(5000)), ..World::request(&client) };
     let error = refused(world.begin(&long, &client, Visitor::default()));
     assert_eq!(error.response("x").expect("to the client").state, None);
 }
@@ -258,48 +164,29 @@ fn nobody_is_there_then_login_somebody_then_consent_remembered_then_a_code() {
     let request = World::request(&client);
     let begun = world.begin(&request, &client, Visitor::default());
     assert!(matches!(begun.outcome, Ok(Outcome::LoginRequired(_))));
-    assert!(matches!(
-        grant_of(begun.write).state,
-        GrantState::Pending(_)
-    ));
+    assert!(matches!(grant_of(begun.write).state, GrantState::Pending(_)));
 
     let alice = world.alice();
     let begun = world.begin(&request, &client, alice.visitor(None, None));
-    let Ok(Outcome::ConsentRequired(prompt)) = begun.outcome else {
-        panic!("consent expected")
-    };
+    let Ok(Outcome::ConsentRequired(prompt)) = begun.outcome else { panic!("consent expected") };
     assert_eq!(prompt.account.username, "alice");
     assert_eq!(prompt.interaction.client.name, "Calendar");
     assert_eq!(prompt.interaction.destination.display(), "client.example");
     assert_eq!(prompt.scope.len(), 2);
 
     // An account that no longer stands is nobody.
-    let gone = Visitor {
-        account: None,
-        ..alice.visitor(None, None)
-    };
-    assert!(matches!(
-        world.begin(&request, &client, gone).outcome,
-        Ok(Outcome::LoginRequired(_))
-    ));
+    let gone = Visitor { account: None, ..alice.visitor(None, None) };
+    assert!(matches!(world.begin(&request, &client, gone).outcome, Ok(Outcome::LoginRequired(_))));
     let other = User::new("mallory", world.now);
-    let mixed = Visitor {
-        account: Some(&other.account),
-        ..alice.visitor(None, None)
-    };
-    assert!(matches!(
-        world.begin(&request, &client, mixed).outcome,
-        Ok(Outcome::LoginRequired(_))
-    ));
+    let mixed = Visitor { account: Some(&other.account), ..alice.visitor(None, None) };
+    assert!(matches!(world.begin(&request, &client, mixed).outcome, Ok(Outcome::LoginRequired(_))));
 }
 
 fn remembered(world: &mut World, registration: &Registration, redirect: &str) -> bool {
     let client = world.register(registration).client;
     let alice = world.alice();
-    let request = AuthorizationRequest {
-        redirect_uri: Some(redirect.into()),
-        ..World::request(&client)
-    };
+    let request =
+        AuthorizationRequest { redirect_uri: Some(redirect.into()), ..World::request(&client) };
     let (_, _) = world.allowed_by(&client, &alice, &request);
     let consent = consent_of(world, &client, &alice, "read write");
     let again = world.begin(&request, &client, alice.visitor(None, Some(&consent)));
@@ -334,10 +221,7 @@ fn consent_is_skipped_only_where_the_identity_of_the_client_is_assured() {
     let public = |uri: &str| Registration::public("x", uri, scope("read write"));
     assert!(remembered(&mut world, &confidential(CALLBACK), CALLBACK));
     assert!(remembered(&mut world, &confidential(loopback), loopback));
-    assert!(
-        remembered(&mut world, &public(CALLBACK), CALLBACK),
-        "a claimed https address"
-    );
+    assert!(remembered(&mut world, &public(CALLBACK), CALLBACK), "a claimed https address");
     assert!(!remembered(&mut world, &public(loopback), loopback));
     assert!(!remembered(&mut world, &public(app), app));
     let shipped = Registration {
@@ -349,17 +233,11 @@ fn consent_is_skipped_only_where_the_identity_of_the_client_is_assured() {
     assert!(!remembered(&mut world, &public(CALLBACK), CALLBACK));
     world.policy.remember_consent = false;
     assert!(!remembered(&mut world, &confidential(CALLBACK), CALLBACK));
-    let own = Registration {
-        skip_consent: true,
-        ..confidential(CALLBACK)
-    };
+    let own = Registration { skip_consent: true, ..confidential(CALLBACK) };
     let client = world.register(&own).client;
     let alice = world.alice();
     let begun = world.begin(&World::request(&client), &client, alice.visitor(None, None));
-    assert!(
-        matches!(begun.outcome, Ok(Outcome::Redirect(_))),
-        "the operator said so"
-    );
+    assert!(matches!(begun.outcome, Ok(Outcome::Redirect(_))), "the operator said so");
 }
 
 #[test]
@@ -374,39 +252,21 @@ fn a_remembered_consent_covers_no_more_than_was_allowed() {
             prompt: prompt.map(str::to_owned),
             ..World::request(&client)
         };
-        world
-            .begin(&request, &client, alice.visitor(None, Some(&read)))
-            .outcome
+        world.begin(&request, &client, alice.visitor(None, Some(&read))).outcome
     };
-    assert!(matches!(
-        begin(&mut world, "read", None),
-        Ok(Outcome::Redirect(_))
-    ));
+    assert!(matches!(begin(&mut world, "read", None), Ok(Outcome::Redirect(_))));
     let Ok(Outcome::ConsentRequired(prompt)) = begin(&mut world, "read write", None) else {
         panic!("asked")
     };
-    let before: Vec<_> = prompt
-        .scope
-        .iter()
-        .map(|s| (s.name.as_str(), s.allowed_before))
-        .collect();
+    let before: Vec<_> = prompt.scope.iter().map(|s| (s.name.as_str(), s.allowed_before)).collect();
     assert_eq!(before, [("read", true), ("write", false)]);
-    assert!(matches!(
-        begin(&mut world, "read", Some("consent")),
-        Ok(Outcome::ConsentRequired(_))
-    ));
+    assert!(matches!(begin(&mut world, "read", Some("consent")), Ok(Outcome::ConsentRequired(_))));
     let silent = begin(&mut world, "read write", Some("none")).expect_err("would have to ask");
     assert_eq!(silent.refusal, Refusal::ConsentRequired);
-    assert!(matches!(
-        begin(&mut world, "read", Some("none")),
-        Ok(Outcome::Redirect(_))
-    ));
+    assert!(matches!(begin(&mut world, "read", Some("none")), Ok(Outcome::Redirect(_))));
     // Somebody else's consent is no consent of hers.
     let mallory = User::new("mallory", world.now);
-    let request = AuthorizationRequest {
-        scope: Some("read".into()),
-        ..World::request(&client)
-    };
+    let request = AuthorizationRequest { scope: Some("read".into()), ..World::request(&client) };
     let begun = world.begin(&request, &client, mallory.visitor(None, Some(&read)));
     assert!(matches!(begun.outcome, Ok(Outcome::ConsentRequired(_))));
 }
@@ -440,32 +300,17 @@ fn a_sign_in_can_be_too_old_and_a_new_one_satisfies_everything() {
         assert_eq!(asked, again, "{prompt:?} {max_age:?}");
     }
     let begun = ask(&mut world, Some("login"), Some("0"), &alice);
-    let Ok(Outcome::ReauthenticationRequired(page)) = &begun.outcome else {
-        panic!("again")
-    };
+    let Ok(Outcome::ReauthenticationRequired(page)) = &begun.outcome else { panic!("again") };
     let pending = grant_of(begun.write.clone());
     let resumed = |world: &World, user: &User| {
         let visitor = user.visitor(Some(&page.browser), None);
-        authorize::resume(
-            &page.handle,
-            Some(&pending),
-            Some(&client),
-            visitor,
-            world.ctx(),
-        )
-        .outcome
+        authorize::resume(&page.handle, Some(&pending), Some(&client), visitor, world.ctx()).outcome
     };
-    assert!(matches!(
-        resumed(&world, &alice),
-        Ok(Outcome::ReauthenticationRequired(_))
-    ));
+    assert!(matches!(resumed(&world, &alice), Ok(Outcome::ReauthenticationRequired(_))));
     world.pass(Duration::from_secs(5));
     let fresh = User::new("alice", world.now);
     world.pass(Duration::from_secs(30));
-    assert!(matches!(
-        resumed(&world, &fresh),
-        Ok(Outcome::ConsentRequired(_))
-    ));
+    assert!(matches!(resumed(&world, &fresh), Ok(Outcome::ConsentRequired(_))));
 }
 
 #[test]
@@ -475,18 +320,13 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
     let client = world.confidential().client;
     let alice = world.alice();
     let begun = world.begin(&World::request(&client), &client, alice.visitor(None, None));
-    let Ok(Outcome::ConsentRequired(prompt)) = &begun.outcome else {
-        panic!("consent expected")
-    };
+    let Ok(Outcome::ConsentRequired(prompt)) = &begun.outcome else { panic!("consent expected") };
     let pending = grant_of(begun.write.clone());
     let page = &prompt.interaction;
     let resume = |world: &World, grant: Option<&_>, client: &_, visitor: Visitor<'_>| {
         let decision = authorize::resume(&page.handle, grant, Some(client), visitor, world.ctx());
         assert!(decision.write.is_none());
-        decision
-            .outcome
-            .err()
-            .map(|error| (error.refusal, error.destination.is_some()))
+        decision.outcome.err().map(|error| (error.refusal, error.destination.is_some()))
     };
     let here = alice.visitor(Some(&page.browser), None);
     assert_eq!(resume(&world, Some(&pending), &client, here), None);
@@ -496,18 +336,12 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
         resume(&world, Some(&pending), &client, elsewhere),
         Some((Refusal::InteractionOfAnotherBrowser, false))
     );
-    let without = Visitor {
-        browser: None,
-        ..here
-    };
+    let without = Visitor { browser: None, ..here };
     assert_eq!(
         resume(&world, Some(&pending), &client, without),
         Some((Refusal::InteractionOfAnotherBrowser, false))
     );
-    assert_eq!(
-        resume(&world, None, &client, here),
-        Some((Refusal::InteractionUnknown, false))
-    );
+    assert_eq!(resume(&world, None, &client, here), Some((Refusal::InteractionUnknown, false)));
 
     // The registration changes while the page is open.
     let mut moved = client.clone();
@@ -517,9 +351,7 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
         Some((Refusal::RedirectUriNotRegistered, false))
     );
     let removed = register::remove(Some(&client), world.ctx());
-    let Some(Record::Client(removed)) = removed.write else {
-        panic!("removed")
-    };
+    let Some(Record::Client(removed)) = removed.write else { panic!("removed") };
     assert_eq!(
         resume(&world, Some(&pending), &removed, here),
         Some((Refusal::ClientRemoved, false))
@@ -531,17 +363,8 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
         Some((Refusal::InteractionExpired, false))
     );
     let (issued, _) = world.allowed(&client);
-    let finished = authorize::resume(
-        &page.handle,
-        Some(&issued),
-        Some(&client),
-        here,
-        world.ctx(),
-    );
-    assert_eq!(
-        finished.outcome.expect_err("finished").refusal,
-        Refusal::InteractionFinished
-    );
+    let finished = authorize::resume(&page.handle, Some(&issued), Some(&client), here, world.ctx());
+    assert_eq!(finished.outcome.expect_err("finished").refusal, Refusal::InteractionFinished);
 }
 
 #[test]
@@ -551,53 +374,28 @@ fn a_withdrawal_between_decision_and_answer_is_seen() {
     let client = world.confidential().client;
     let alice = world.alice();
     let allowed = consent_of(&world, &client, &alice, "read write");
-    let begun = world.begin(
-        &World::request(&client),
-        &client,
-        alice.visitor(None, Some(&allowed)),
-    );
-    let GrantState::CodeIssued(code) = grant_of(begun.write).state else {
-        panic!("a code")
-    };
-    assert_eq!(
-        authorize::confirm(&code, true, Some(&allowed), None),
-        Ok(())
-    );
-    let withdrawn = consent::withdraw(Some(&allowed), world.ctx())
-        .outcome
-        .expect("withdrawn");
+    let begun = world.begin(&World::request(&client), &client, alice.visitor(None, Some(&allowed)));
+    let GrantState::CodeIssued(code) = grant_of(begun.write).state else { panic!("a code") };
+    assert_eq!(authorize::confirm(&code, true, Some(&allowed), None), Ok(()));
+    let withdrawn = consent::withdraw(Some(&allowed), world.ctx()).outcome.expect("withdrawn");
     let lost = authorize::confirm(&code, true, Some(&withdrawn), None);
     assert_eq!(lost, Err(Refusal::ConsentWithdrawn));
     // The same for a revocation of everything the user has (requirement 9700-038, ATTACKS D06).
     let everything = revoke::subject(&alice.account.subject, None, world.ctx());
-    let Some(Record::RevokedSubject(revoked)) = everything.write else {
-        panic!("a mark")
-    };
+    let Some(Record::RevokedSubject(revoked)) = everything.write else { panic!("a mark") };
     let lost = authorize::confirm(&code, true, Some(&allowed), Some(&revoked));
     assert_eq!(lost, Err(Refusal::AccountGone));
-    let later = Visitor {
-        revoked: Some(&revoked),
-        ..alice.visitor(None, Some(&allowed))
-    };
+    let later = Visitor { revoked: Some(&revoked), ..alice.visitor(None, Some(&allowed)) };
     let begun = world.begin(&World::request(&client), &client, later);
-    let GrantState::CodeIssued(code) = grant_of(begun.write).state else {
-        panic!("a code")
-    };
-    assert_eq!(
-        authorize::confirm(&code, true, Some(&allowed), Some(&revoked)),
-        Ok(())
-    );
+    let GrantState::CodeIssued(code) = grant_of(begun.write).state else { panic!("a code") };
+    assert_eq!(authorize::confirm(&code, true, Some(&allowed), Some(&revoked)), Ok(()));
 }
 
 #[test]
 fn the_destination_is_named_as_the_user_knows_it() {
     let mut world = World::new();
     for (uri, shown, source) in [
-        (
-            "https://client.example/cb",
-            "client.example",
-            "https://client.example",
-        ),
+        ("https://client.example/cb", "client.example", "https://client.example"),
         (
             "https://client.example:8443/cb?x=1",
             "client.example:8443",
@@ -607,22 +405,13 @@ fn the_destination_is_named_as_the_user_knows_it() {
         ("http://[::1]:9/cb", "[::1]:9", "http:"),
         ("com.example.app:/cb", "com.example.app", "com.example.app:"),
     ] {
-        let client = world
-            .register(&Registration::public("x", uri, scope("read write")))
-            .client;
-        let request = AuthorizationRequest {
-            redirect_uri: Some(uri.into()),
-            ..World::request(&client)
-        };
+        let client = world.register(&Registration::public("x", uri, scope("read write"))).client;
+        let request =
+            AuthorizationRequest { redirect_uri: Some(uri.into()), ..World::request(&client) };
         let begun = world.begin(&request, &client, Visitor::default());
-        let Ok(Outcome::LoginRequired(page)) = begun.outcome else {
-            panic!("login expected")
-        };
+        let Ok(Outcome::LoginRequired(page)) = begun.outcome else { panic!("login expected") };
         assert_eq!(
-            (
-                page.destination.display(),
-                page.destination.csp_source().as_str()
-            ),
+            (page.destination.display(), page.destination.csp_source().as_str()),
             (shown, source)
         );
     }
@@ -675,11 +464,7 @@ fn a_code_says_nothing_about_its_challenge() {
     let client = world.confidential().client;
     let alice = world.alice();
     let allowed = consent_of(&world, &client, &alice, "read write");
-    let begun = world.begin(
-        &World::request(&client),
-        &client,
-        alice.visitor(None, Some(&allowed)),
-    );
+    let begun = world.begin(&World::request(&client), &client, alice.visitor(None, Some(&allowed)));
     let response = response_of(begun.outcome.clone());
     let code = code_of(begun.outcome);
     assert!(!code.encode().expose().contains(&challenge_text()));

@@ -13,30 +13,21 @@ fn the_type_is_recorded_and_never_guessed() {
     let mut world = World::new();
     let confidential = world.confidential();
     let public = world.public();
-    let name_only = |id: &str| PresentedClient {
-        client_id: id.into(),
-        secret: None,
-    };
+    let name_only = |id: &str| PresentedClient { client_id: id.into(), secret: None };
 
     let refused = authenticate(
         &name_only(confidential.client.id.as_str()),
         Some(&confidential.client),
         world.now,
     );
-    assert_eq!(
-        refused.expect_err("no secret"),
-        Refusal::ClientSecretMissing
-    );
+    assert_eq!(refused.expect_err("no secret"), Refusal::ClientSecretMissing);
     assert!(
         !authenticate(&present(&public), Some(&public.client), world.now)
             .expect("public")
             .is_authenticated()
     );
     let with_secret = PresentedClient {
-        secret: Some((
-            ClientAuthMethod::ClientSecretPost,
-            SecretString::new("guess"),
-        )),
+        secret: Some((ClientAuthMethod::ClientSecretPost, SecretString::new("guess"))),
         ..name_only(public.client.id.as_str())
     };
     let refused = authenticate(&with_secret, Some(&public.client), world.now);
@@ -45,41 +36,29 @@ fn the_type_is_recorded_and_never_guessed() {
         Refusal::PublicClientSentSecret
     );
     let wrong = PresentedClient {
-        secret: Some((
-            ClientAuthMethod::ClientSecretBasic,
-            SecretString::new("guess"),
-        )),
+        secret: Some((ClientAuthMethod::ClientSecretBasic, SecretString::new("guess"))),
         ..name_only(confidential.client.id.as_str())
     };
     let refused = authenticate(&wrong, Some(&confidential.client), world.now);
     assert_eq!(refused.expect_err("wrong"), Refusal::ClientSecretWrong);
-    assert_eq!(
-        authenticate(&wrong, None, world.now).expect_err("unknown"),
-        Refusal::ClientUnknown
-    );
+    assert_eq!(authenticate(&wrong, None, world.now).expect_err("unknown"), Refusal::ClientUnknown);
 }
 
 #[test]
 fn each_registered_method_against_each_presented_one() {
     // Requirement 6749-009, ATTACKS E01.
     let mut world = World::new();
-    for registered_method in [
-        ClientAuthMethod::ClientSecretBasic,
-        ClientAuthMethod::ClientSecretPost,
-    ] {
+    for registered_method in
+        [ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost]
+    {
         let registered = world.register(&Registration {
             auth_methods: vec![registered_method],
             ..Registration::confidential("x", CALLBACK, scope("read"))
         });
-        for method in [
-            ClientAuthMethod::ClientSecretBasic,
-            ClientAuthMethod::ClientSecretPost,
-        ] {
+        for method in [ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost] {
             let secret = registered.client_secret.clone().expect("secret");
-            let presented = PresentedClient {
-                secret: Some((method, secret)),
-                ..present(&registered)
-            };
+            let presented =
+                PresentedClient { secret: Some((method, secret)), ..present(&registered) };
             let outcome = authenticate(&presented, Some(&registered.client), world.now);
             assert_eq!(
                 outcome.is_ok(),
@@ -124,15 +103,10 @@ fn a_removed_client_is_nobody() {
     let mut world = World::new();
     let registered = world.confidential();
     let removed = register::remove(Some(&registered.client), world.ctx());
-    let Some(grantor::storage::Record::Client(client)) = removed.write else {
-        panic!("removed")
-    };
+    let Some(grantor::storage::Record::Client(client)) = removed.write else { panic!("removed") };
     let refused = authenticate(&present(&registered), Some(&client), world.now);
     assert_eq!(refused.expect_err("removed"), Refusal::ClientRemoved);
-    assert_ne!(
-        client.epoch, registered.client.epoch,
-        "all that was issued died in the same write"
-    );
+    assert_ne!(client.epoch, registered.client.epoch, "all that was issued died in the same write");
 }
 
 #[test]

@@ -55,59 +55,30 @@ fn a_code_is_bound_to_client_redirect_uri_and_challenge() {
     let (grant, code) = world.allowed(&registered.client);
     let good = redemption(&code);
 
-    assert_eq!(
-        harmless(&mut world, &grant, &stranger, &good),
-        Refusal::CodeOfAnotherClient
-    );
-    for uri in [
-        "https://client.example/cb2",
-        "https://client.example/cb/",
-        "https://evil.example/cb",
-    ] {
-        let request = RedeemRequest {
-            redirect_uri: Some(uri.into()),
-            ..good.clone()
-        };
+    assert_eq!(harmless(&mut world, &grant, &stranger, &good), Refusal::CodeOfAnotherClient);
+    for uri in
+        ["https://client.example/cb2", "https://client.example/cb/", "https://evil.example/cb"]
+    {
+        let request = RedeemRequest { redirect_uri: Some(uri.into()), ..good.clone() };
         assert_eq!(
             harmless(&mut world, &grant, &registered, &request),
             Refusal::RedirectUriMismatch
         );
     }
-    let without = RedeemRequest {
-        code_verifier: None,
-        ..good.clone()
-    };
-    assert_eq!(
-        harmless(&mut world, &grant, &registered, &without),
-        Refusal::VerifierMissing
-    );
-    for verifier in [
-        "x",
-        &"x".repeat(42),
-        &"x".repeat(129),
-        "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM",
-    ] {
-        let request = RedeemRequest {
-            code_verifier: Some(verifier.into()),
-            ..good.clone()
-        };
-        assert_eq!(
-            harmless(&mut world, &grant, &registered, &request),
-            Refusal::VerifierMalformed
-        );
+    let without = RedeemRequest { code_verifier: None, ..good.clone() };
+    assert_eq!(harmless(&mut world, &grant, &registered, &without), Refusal::VerifierMissing);
+    for verifier in
+        ["x", &"x".repeat(42), &"x".repeat(129), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"]
+    {
+        let request = RedeemRequest { code_verifier: Some(verifier.into()), ..good.clone() };
+        assert_eq!(harmless(&mut world, &grant, &registered, &request), Refusal::VerifierMalformed);
     }
     let mut guessed = good.clone();
     guessed.code.secret = Secret::from_bytes([1; 32]);
-    assert_eq!(
-        harmless(&mut world, &grant, &registered, &guessed),
-        Refusal::CodeUnknown
-    );
+    assert_eq!(harmless(&mut world, &grant, &registered, &guessed), Refusal::CodeUnknown);
 
     // After all that the rightful client still redeems it; OAuth 2.1 lets it leave the URI out.
-    let modern = RedeemRequest {
-        redirect_uri: None,
-        ..good
-    };
+    let modern = RedeemRequest { redirect_uri: None, ..good };
     let client = verified(&registered, world.now);
     assert!(world.redeem(&grant, client, &modern).outcome.is_ok());
 }
@@ -132,18 +103,9 @@ fn a_code_without_challenge_takes_no_verifier_and_needs_its_redirect_uri() {
         harmless(&mut world, &grant, &registered, &with_verifier),
         Refusal::VerifierWithoutChallenge
     );
-    let plain = RedeemRequest {
-        code_verifier: None,
-        ..with_verifier
-    };
-    let no_uri = RedeemRequest {
-        redirect_uri: None,
-        ..plain.clone()
-    };
-    assert_eq!(
-        harmless(&mut world, &grant, &registered, &no_uri),
-        Refusal::RedirectUriMismatch
-    );
+    let plain = RedeemRequest { code_verifier: None, ..with_verifier };
+    let no_uri = RedeemRequest { redirect_uri: None, ..plain.clone() };
+    assert_eq!(harmless(&mut world, &grant, &registered, &no_uri), Refusal::RedirectUriMismatch);
     let client = verified(&registered, world.now);
     assert!(world.redeem(&grant, client, &plain).outcome.is_ok());
 }
@@ -156,17 +118,9 @@ fn a_code_lives_a_minute() {
     let (grant, code) = world.allowed(&registered.client);
     world.pass(Duration::from_millis(59_999));
     let client = verified(&registered, world.now);
-    assert!(
-        world
-            .redeem(&grant, client, &redemption(&code))
-            .outcome
-            .is_ok()
-    );
+    assert!(world.redeem(&grant, client, &redemption(&code)).outcome.is_ok());
     world.pass(Duration::from_millis(1));
-    assert_eq!(
-        harmless(&mut world, &grant, &registered, &redemption(&code)),
-        Refusal::CodeExpired
-    );
+    assert_eq!(harmless(&mut world, &grant, &registered, &redemption(&code)), Refusal::CodeExpired);
 }
 
 #[test]
@@ -175,33 +129,19 @@ fn wrong_verifiers_are_counted_and_end_the_code() {
     let mut world = World::new();
     let registered = world.public();
     let (mut grant, code) = world.allowed(&registered.client);
-    let wrong = RedeemRequest {
-        code_verifier: Some("w".repeat(43)),
-        ..redemption(&code)
-    };
+    let wrong = RedeemRequest { code_verifier: Some("w".repeat(43)), ..redemption(&code) };
     let client = verified(&registered, world.now);
     for left in (0..world.policy.code_guesses).rev() {
         if left == 0 {
             // One before the last, the right one still works.
-            assert!(
-                world
-                    .redeem(&grant, client, &redemption(&code))
-                    .outcome
-                    .is_ok()
-            );
+            assert!(world.redeem(&grant, client, &redemption(&code)).outcome.is_ok());
         }
         let decision = world.redeem(&grant, client, &wrong);
-        assert_eq!(
-            *refusal(&decision),
-            Refusal::VerifierWrong { guesses_left: left }
-        );
+        assert_eq!(*refusal(&decision), Refusal::VerifierWrong { guesses_left: left });
         grant = grant_of(decision.write);
     }
     let ended = world.redeem(&grant, client, &redemption(&code));
-    assert_eq!(
-        *refusal(&ended),
-        Refusal::GrantRevoked(RevocationReason::TooManyGuesses)
-    );
+    assert_eq!(*refusal(&ended), Refusal::GrantRevoked(RevocationReason::TooManyGuesses));
 }
 
 #[test]
@@ -215,40 +155,17 @@ fn a_replay_kills_only_when_the_replayer_proves_to_be_the_client() {
     let client = verified(&registered, world.now);
     let active = grant_of(world.redeem(&grant, client, &good).write);
 
-    let wrong = RedeemRequest {
-        code_verifier: Some("w".repeat(43)),
-        ..good.clone()
-    };
-    assert_eq!(
-        harmless(&mut world, &active, &registered, &wrong),
-        Refusal::CodeUsed
-    );
-    let missing = RedeemRequest {
-        code_verifier: None,
-        ..good.clone()
-    };
-    assert_eq!(
-        harmless(&mut world, &active, &registered, &missing),
-        Refusal::CodeUsed
-    );
-    let elsewhere = RedeemRequest {
-        redirect_uri: Some("https://evil.example/".into()),
-        ..good.clone()
-    };
-    assert_eq!(
-        harmless(&mut world, &active, &registered, &elsewhere),
-        Refusal::CodeUsed
-    );
-    assert_eq!(
-        harmless(&mut world, &active, &stranger, &good),
-        Refusal::CodeOfAnotherClient
-    );
+    let wrong = RedeemRequest { code_verifier: Some("w".repeat(43)), ..good.clone() };
+    assert_eq!(harmless(&mut world, &active, &registered, &wrong), Refusal::CodeUsed);
+    let missing = RedeemRequest { code_verifier: None, ..good.clone() };
+    assert_eq!(harmless(&mut world, &active, &registered, &missing), Refusal::CodeUsed);
+    let elsewhere =
+        RedeemRequest { redirect_uri: Some("https://evil.example/".into()), ..good.clone() };
+    assert_eq!(harmless(&mut world, &active, &registered, &elsewhere), Refusal::CodeUsed);
+    assert_eq!(harmless(&mut world, &active, &stranger, &good), Refusal::CodeOfAnotherClient);
     let mut prefix = good.clone();
     prefix.code.secret = Secret::from_bytes([3; 32]);
-    assert_eq!(
-        harmless(&mut world, &active, &registered, &prefix),
-        Refusal::CodeUnknown
-    );
+    assert_eq!(harmless(&mut world, &active, &registered, &prefix), Refusal::CodeUnknown);
 
     // Long after the code has expired, the client itself shows that it is in two places.
     world.pass(Duration::from_secs(3000));
@@ -271,19 +188,11 @@ fn nothing_is_issued_on_what_no_longer_stands() {
     let (grant, code) = world.allowed(&registered.client);
     let client = verified(&registered, world.now);
     let mut entropy = world.entropy();
-    let gone = code::redeem(
-        &redemption(&code),
-        client,
-        Some(&grant),
-        None,
-        world.ctx(),
-        &mut entropy,
-    );
+    let gone =
+        code::redeem(&redemption(&code), client, Some(&grant), None, world.ctx(), &mut entropy);
     assert_eq!(*refusal(&gone), Refusal::AccountGone);
     let bumped = revoke::everything_of_client(Some(&registered.client));
-    let Some(Record::Client(bumped)) = bumped.write else {
-        panic!("bumped")
-    };
+    let Some(Record::Client(bumped)) = bumped.write else { panic!("bumped") };
     let mut later = registered.clone();
     later.client = bumped;
     let refused = harmless(&mut world, &grant, &later, &redemption(&code));
@@ -350,16 +259,8 @@ fn codes_are_unique_and_long() {
     // Requirements 6749-079, 6750-010; ATTACKS B10, F11.
     let mut world = World::new();
     let registered = world.confidential();
-    let mut seen: Vec<String> = (0..50)
-        .map(|_| {
-            world
-                .allowed(&registered.client)
-                .1
-                .encode()
-                .expose()
-                .to_owned()
-        })
-        .collect();
+    let mut seen: Vec<String> =
+        (0..50).map(|_| world.allowed(&registered.client).1.encode().expose().to_owned()).collect();
     assert!(seen.iter().all(|code| code.len() == 68));
     seen.sort_unstable();
     seen.dedup();

@@ -19,16 +19,8 @@ fn asked() -> Asked {
     let client = world.confidential().client;
     let alice = world.alice();
     let begun = world.begin(&World::request(&client), &client, alice.visitor(None, None));
-    let Ok(Outcome::ConsentRequired(prompt)) = begun.outcome else {
-        panic!("consent expected")
-    };
-    Asked {
-        pending: grant_of(begun.write),
-        prompt,
-        world,
-        client,
-        alice,
-    }
+    let Ok(Outcome::ConsentRequired(prompt)) = begun.outcome else { panic!("consent expected") };
+    Asked { pending: grant_of(begun.write), prompt, world, client, alice }
 }
 
 impl Asked {
@@ -41,8 +33,7 @@ impl Asked {
     }
 
     fn visitor<'a>(&'a self, consent: Option<&'a Consent>) -> Visitor<'a> {
-        self.alice
-            .visitor(Some(&self.prompt.interaction.browser), consent)
+        self.alice.visitor(Some(&self.prompt.interaction.browser), consent)
     }
 
     fn allow(&self, allowed: &str, before: Option<&Consent>) -> (Consent, Grant) {
@@ -70,16 +61,12 @@ impl Asked {
 fn all_or_part_may_be_allowed_and_no_more_than_was_asked() {
     // Requirement 6749-037; ATTACKS A16, G14.
     let asked = asked();
-    for (ticked, allowed, narrowed) in [
-        ("read write", "read write", false),
-        ("read", "read", true),
-        ("read admin", "read", true),
-    ] {
+    for (ticked, allowed, narrowed) in
+        [("read write", "read write", false), ("read", "read", true), ("read admin", "read", true)]
+    {
         let (kept, grant) = asked.allow(ticked, None);
         assert_eq!(kept.scope, scope(allowed));
-        let GrantState::CodeIssued(code) = &grant.state else {
-            panic!("a code")
-        };
+        let GrantState::CodeIssued(code) = &grant.state else { panic!("a code") };
         assert_eq!((&code.scope, code.narrowed), (&scope(allowed), narrowed));
     }
 }
@@ -88,28 +75,16 @@ fn all_or_part_may_be_allowed_and_no_more_than_was_asked() {
 fn no_or_nothing_is_a_denial_that_the_client_is_told() {
     // Requirement 6749-048.
     let asked = asked();
-    for answer in [
-        ConsentAnswer::Deny,
-        ConsentAnswer::Allow(scope("")),
-        ConsentAnswer::Allow(scope("admin")),
-    ] {
+    for answer in
+        [ConsentAnswer::Deny, ConsentAnswer::Allow(scope("")), ConsentAnswer::Allow(scope("admin"))]
+    {
         let request = asked.request(answer);
         let (grant, client) = (Some(&asked.pending), Some(&asked.client));
-        let remembered = consent::remember(
-            &request,
-            grant,
-            client,
-            asked.visitor(None),
-            asked.world.ctx(),
-        );
+        let remembered =
+            consent::remember(&request, grant, client, asked.visitor(None), asked.world.ctx());
         assert!(remembered.write.is_none() && remembered.outcome.expect("nothing").is_none());
-        let decision = consent::answer(
-            &request,
-            grant,
-            client,
-            asked.visitor(None),
-            asked.world.ctx(),
-        );
+        let decision =
+            consent::answer(&request, grant, client, asked.visitor(None), asked.world.ctx());
         let error = decision.outcome.expect_err("denied");
         assert_eq!(error.refusal, Refusal::AccessDenied);
         let response = error.response("https://as.example").expect("to the client");
@@ -137,29 +112,14 @@ fn an_answer_counts_only_from_the_page_of_this_user_in_this_browser() {
         assert!(decision.write.is_none());
         decision.outcome.expect_err("refused").refusal
     };
-    let forged = ConsentRequest {
-        ticket: SecretString::new("AAAA"),
-        ..request.clone()
-    };
-    assert_eq!(
-        refused(&forged, asked.visitor(None)),
-        Refusal::ConsentOfAnotherUser
-    );
+    let forged = ConsentRequest { ticket: SecretString::new("AAAA"), ..request.clone() };
+    assert_eq!(refused(&forged, asked.visitor(None)), Refusal::ConsentOfAnotherUser);
     let mallory = User::new("mallory", asked.world.now);
     let swapped = mallory.visitor(Some(&asked.prompt.interaction.browser), None);
     assert_eq!(refused(&request, swapped), Refusal::ConsentOfAnotherUser);
-    let elsewhere = Visitor {
-        browser: None,
-        ..asked.visitor(None)
-    };
-    assert_eq!(
-        refused(&request, elsewhere),
-        Refusal::InteractionOfAnotherBrowser
-    );
-    let nobody = Visitor {
-        authentication: None,
-        ..asked.visitor(None)
-    };
+    let elsewhere = Visitor { browser: None, ..asked.visitor(None) };
+    assert_eq!(refused(&request, elsewhere), Refusal::InteractionOfAnotherBrowser);
+    let nobody = Visitor { authentication: None, ..asked.visitor(None) };
     assert_eq!(refused(&request, nobody), Refusal::SignInRequired);
 }
 
@@ -188,9 +148,7 @@ fn a_page_that_is_sent_twice_gets_the_same_answer_twice() {
     );
     assert!(again.write.is_none());
     let code = code_of(again.outcome);
-    let GrantState::CodeIssued(issued) = &grant.state else {
-        panic!("a code")
-    };
+    let GrantState::CodeIssued(issued) = &grant.state else { panic!("a code") };
     assert!(issued.proof.code.matches(&code.secret));
 
     // Not in another browser, not with another answer, not once the code is redeemed.
@@ -198,19 +156,10 @@ fn a_page_that_is_sent_twice_gets_the_same_answer_twice() {
         let decision = consent::answer(request, Some(grant), client, visitor, asked.world.ctx());
         decision.outcome.expect_err("refused").refusal
     };
-    let elsewhere = Visitor {
-        browser: None,
-        ..asked.visitor(Some(&kept))
-    };
-    assert_eq!(
-        refused(&request, &grant, elsewhere),
-        Refusal::InteractionFinished
-    );
+    let elsewhere = Visitor { browser: None, ..asked.visitor(Some(&kept)) };
+    assert_eq!(refused(&request, &grant, elsewhere), Refusal::InteractionFinished);
     let denied = asked.request(ConsentAnswer::Deny);
-    assert_eq!(
-        refused(&denied, &grant, asked.visitor(Some(&kept))),
-        Refusal::InteractionFinished
-    );
+    assert_eq!(refused(&denied, &grant, asked.visitor(Some(&kept))), Refusal::InteractionFinished);
     let revoked = revoke::grant(Some(&grant), RevocationReason::Operator, asked.world.ctx());
     let revoked = grant_of(revoked.write);
     assert_eq!(
@@ -225,11 +174,7 @@ fn what_was_not_asked_this_time_stays_as_it_was_answered() {
     let (mut before, _) = asked.allow("read write", None);
     before.scope = scope("read write admin");
     let (kept, _) = asked.allow("read", Some(&before));
-    assert_eq!(
-        kept.scope,
-        scope("read admin"),
-        "write was asked and not allowed this time"
-    );
+    assert_eq!(kept.scope, scope("read admin"), "write was asked and not allowed this time");
 }
 
 #[test]
@@ -252,10 +197,7 @@ fn a_withdrawal_kills_what_stood_on_it_and_nothing_later() {
         asked.visitor(Some(&withdrawing)),
         ctx,
     );
-    assert_eq!(
-        held.outcome.expect_err("held").refusal,
-        Refusal::ConsentWithdrawn
-    );
+    assert_eq!(held.outcome.expect_err("held").refusal, Refusal::ConsentWithdrawn);
     let again = consent::withdraw(Some(&withdrawing), ctx);
     assert!(again.write.is_none() && again.outcome.expect("again") == withdrawing);
 
@@ -264,30 +206,19 @@ fn a_withdrawal_kills_what_stood_on_it_and_nothing_later() {
         matches!(&grant_of(ended.write).state, GrantState::Revoked(end) if end.reason == RevocationReason::User)
     );
     let finished = consent::finish_withdrawal(Some(&withdrawing), withdrawing.epoch);
-    let Some(Record::Consent(withdrawn)) = finished.write else {
-        panic!("finished")
-    };
+    let Some(Record::Consent(withdrawn)) = finished.write else { panic!("finished") };
     assert_eq!(
-        consent::withdraw(Some(&withdrawn), ctx)
-            .outcome
-            .expect_err("gone"),
+        consent::withdraw(Some(&withdrawn), ctx).outcome.expect_err("gone"),
         Refusal::ConsentUnknown
     );
 
     // Allowed again later: the earlier withdrawal does not reach it.
     let (renewed, later) = asked.allow("read", Some(&withdrawn));
-    assert_eq!(
-        (renewed.state, renewed.epoch),
-        (ConsentState::Allowed, withdrawing.epoch)
-    );
+    assert_eq!((renewed.state, renewed.epoch), (ConsentState::Allowed, withdrawing.epoch));
     let spared = revoke::withdrawn_grant(Some(&later), &withdrawing, ctx);
     assert!(spared.write.is_none());
     // A late "finished" does not undo it either.
-    assert!(
-        consent::finish_withdrawal(Some(&renewed), withdrawing.epoch)
-            .write
-            .is_none()
-    );
+    assert!(consent::finish_withdrawal(Some(&renewed), withdrawing.epoch).write.is_none());
 }
 
 #[test]
@@ -298,27 +229,18 @@ fn a_session_opens_with_its_cookie_until_it_ends() {
     let mut entropy = world.entropy();
     let begun = session::sign_in(&account, world.ctx(), &mut entropy);
     let cookie = begun.outcome.expect("a cookie");
-    let Some(Record::Session(record)) = begun.write else {
-        panic!("a session")
-    };
+    let Some(Record::Session(record)) = begun.write else { panic!("a session") };
     let who = session::authentication(&cookie, Some(&record), world.ctx()).expect("signed in");
-    assert_eq!(
-        (who.subject, who.auth_time),
-        (account.subject.clone(), world.now)
-    );
+    assert_eq!((who.subject, who.auth_time), (account.subject.clone(), world.now));
     let mut forged = cookie.clone();
     forged.secret = grantor::model::Secret::from_bytes([0; 32]);
     assert!(session::authentication(&forged, Some(&record), world.ctx()).is_none());
     assert!(session::end(Some(&forged), Some(&record)).write.is_none());
     let mut entropy = world.entropy();
-    let other = session::sign_in(&account, world.ctx(), &mut entropy)
-        .outcome
-        .expect("another");
+    let other = session::sign_in(&account, world.ctx(), &mut entropy).outcome.expect("another");
     assert_ne!(other.encode().expose(), cookie.encode().expose());
     let ended = session::end(Some(&cookie), Some(&record));
-    let Some(Record::Session(ended)) = ended.write else {
-        panic!("ended")
-    };
+    let Some(Record::Session(ended)) = ended.write else { panic!("ended") };
     assert!(session::authentication(&cookie, Some(&ended), world.ctx()).is_none());
     world.pass(world.policy.session_lifetime);
     assert!(session::authentication(&cookie, Some(&record), world.ctx()).is_none());
@@ -343,24 +265,11 @@ fn two_tabs_are_two_authorizations() {
     assert_eq!(response.redirect_uri, crate::world::CALLBACK);
     let mut entropy_moved = first.world;
     let client = first.client;
-    let other = entropy_moved.begin(
-        &World::request(&client),
-        &client,
-        first.alice.visitor(None, None),
-    );
+    let other =
+        entropy_moved.begin(&World::request(&client), &client, first.alice.visitor(None, None));
     let other = grant_of(other.write);
-    let visitor = first
-        .alice
-        .visitor(Some(&first.prompt.interaction.browser), Some(&kept));
-    let crossed = consent::answer(
-        &request,
-        Some(&other),
-        Some(&client),
-        visitor,
-        entropy_moved.ctx(),
-    );
-    assert_eq!(
-        crossed.outcome.expect_err("another tab").refusal,
-        Refusal::InteractionUnknown
-    );
+    let visitor = first.alice.visitor(Some(&first.prompt.interaction.browser), Some(&kept));
+    let crossed =
+        consent::answer(&request, Some(&other), Some(&client), visitor, entropy_moved.ctx());
+    assert_eq!(crossed.outcome.expect_err("another tab").refusal, Refusal::InteractionUnknown);
 }

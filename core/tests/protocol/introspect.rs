@@ -33,12 +33,7 @@ fn who_may_learn_what() {
     let access = revoke::parse(tokens.access_token.expose());
     let refresh = revoke::parse(tokens.refresh_token.expect("refresh").expose());
     let ask = |caller: &Registered, token: &Option<Handle>| {
-        introspect(
-            token.as_ref(),
-            verified(caller, world.now),
-            facts,
-            world.ctx(),
-        )
+        introspect(token.as_ref(), verified(caller, world.now), facts, world.ctx())
     };
     assert_eq!(ask(&public, &access), Err(Refusal::IntrospectionNotAllowed));
     assert_eq!(ask(&stranger, &access), Ok(Introspection::Inactive));
@@ -49,25 +44,12 @@ fn who_may_learn_what() {
         "refresh tokens are the client's"
     );
     assert_eq!(ask(&resource, &None), Ok(Introspection::Inactive));
-    let Ok(Introspection::AccessToken(seen)) = ask(&resource, &access) else {
-        panic!("active")
-    };
+    let Ok(Introspection::AccessToken(seen)) = ask(&resource, &access) else { panic!("active") };
     assert_eq!(seen.username.as_deref(), Some("alice"));
-    assert_eq!(
-        (seen.scope, seen.client_id),
-        (scope("read write"), registered.client.id.clone())
-    );
-    let Ok(Introspection::AccessToken(own)) = ask(&registered, &access) else {
-        panic!("active")
-    };
-    assert_eq!(
-        own.username, None,
-        "the client does not learn the user's name here"
-    );
-    assert!(matches!(
-        ask(&registered, &refresh),
-        Ok(Introspection::RefreshToken(_))
-    ));
+    assert_eq!((seen.scope, seen.client_id), (scope("read write"), registered.client.id.clone()));
+    let Ok(Introspection::AccessToken(own)) = ask(&registered, &access) else { panic!("active") };
+    assert_eq!(own.username, None, "the client does not learn the user's name here");
+    assert!(matches!(ask(&registered, &refresh), Ok(Introspection::RefreshToken(_))));
 }
 
 #[test]
@@ -90,47 +72,12 @@ fn every_reason_to_be_inactive() {
             && bearer::check(token, &scope("read"), facts, world.ctx()).is_err()
     };
     assert!(!inactive(&world, &token, facts));
-    assert!(inactive(
-        &world,
-        &token,
-        TokenFacts {
-            grant: None,
-            ..facts
-        }
-    ));
-    assert!(inactive(
-        &world,
-        &token,
-        TokenFacts {
-            client: None,
-            ..facts
-        }
-    ));
-    assert!(
-        inactive(
-            &world,
-            &token,
-            TokenFacts {
-                account: None,
-                ..facts
-            }
-        ),
-        "a disabled user"
-    );
+    assert!(inactive(&world, &token, TokenFacts { grant: None, ..facts }));
+    assert!(inactive(&world, &token, TokenFacts { client: None, ..facts }));
+    assert!(inactive(&world, &token, TokenFacts { account: None, ..facts }), "a disabled user");
     let mallory = crate::world::User::new("mallory", world.now).account;
-    assert!(inactive(
-        &world,
-        &token,
-        TokenFacts {
-            account: Some(&mallory),
-            ..facts
-        }
-    ));
-    let guess = Handle::new(
-        HandleKind::AccessToken,
-        token.id,
-        Secret::from_bytes([1; 32]),
-    );
+    assert!(inactive(&world, &token, TokenFacts { account: Some(&mallory), ..facts }));
+    let guess = Handle::new(HandleKind::AccessToken, token.id, Secret::from_bytes([1; 32]));
     assert!(inactive(&world, &guess, facts));
     let code = Handle::new(HandleKind::Code, token.id, token.secret.clone());
     assert!(inactive(&world, &code, facts), "another kind of handle");
@@ -140,14 +87,7 @@ fn every_reason_to_be_inactive() {
         panic!()
     };
     assert!(
-        inactive(
-            &world,
-            &token,
-            TokenFacts {
-                client: Some(&removed),
-                ..facts
-            }
-        ),
+        inactive(&world, &token, TokenFacts { client: Some(&removed), ..facts }),
         "a removed client"
     );
     let Some(Record::Client(bumped)) = revoke::everything_of_client(Some(&registered.client)).write
@@ -155,30 +95,13 @@ fn every_reason_to_be_inactive() {
         panic!()
     };
     assert!(
-        inactive(
-            &world,
-            &token,
-            TokenFacts {
-                client: Some(&bumped),
-                ..facts
-            }
-        ),
+        inactive(&world, &token, TokenFacts { client: Some(&bumped), ..facts }),
         "all revoked at once"
     );
-    let ended = revoke::grant(
-        Some(&grant),
-        grantor::model::RevocationReason::Operator,
-        world.ctx(),
-    );
+    let ended =
+        revoke::grant(Some(&grant), grantor::model::RevocationReason::Operator, world.ctx());
     let ended = grant_of(ended.write);
-    assert!(inactive(
-        &world,
-        &token,
-        TokenFacts {
-            grant: Some(&ended),
-            ..facts
-        }
-    ));
+    assert!(inactive(&world, &token, TokenFacts { grant: Some(&ended), ..facts }));
     world.pass(Duration::from_secs(3600));
     assert!(inactive(&world, &token, facts), "expired");
 }
@@ -187,11 +110,8 @@ fn every_reason_to_be_inactive() {
 fn a_protected_resource_wants_the_whole_scope() {
     // Requirements 6749-068, 6750-008.
     let mut world = World::new();
-    let registered = world.register(&Registration::confidential(
-        "x",
-        CALLBACK,
-        scope("read write"),
-    ));
+    let registered =
+        world.register(&Registration::confidential("x", CALLBACK, scope("read write")));
     let (grant, tokens) = world.active(&registered);
     let account = world.alice().account;
     let facts = TokenFacts {
@@ -200,20 +120,13 @@ fn a_protected_resource_wants_the_whole_scope() {
         account: Some(&account),
     };
     let token = bearer::parse(tokens.access_token.expose()).expect("token");
-    for (wanted, passes) in [
-        ("", true),
-        ("read", true),
-        ("write read", true),
-        ("admin", false),
-        ("read admin", false),
-    ] {
+    for (wanted, passes) in
+        [("", true), ("read", true), ("write read", true), ("admin", false), ("read admin", false)]
+    {
         let checked = bearer::check(&token, &scope(wanted), facts, world.ctx());
         assert_eq!(checked.is_ok(), passes, "{wanted:?}");
     }
     let refused = bearer::check(&token, &scope("admin"), facts, world.ctx());
     assert_eq!(refused.expect_err("scope"), Refusal::ScopeInsufficient);
-    assert!(
-        bearer::parse(tokens.refresh_token.expect("refresh").expose()).is_err(),
-        "ATTACKS D07"
-    );
+    assert!(bearer::parse(tokens.refresh_token.expect("refresh").expose()).is_err(), "ATTACKS D07");
 }

@@ -19,10 +19,7 @@ fn same(a: &TokenResponse, b: &TokenResponse) -> bool {
 }
 
 fn ends_in_reuse(decision: &Decision<TokenResponse>) -> bool {
-    let ended = decision
-        .write
-        .clone()
-        .map(|write| grant_of(Some(write)).state);
+    let ended = decision.write.clone().map(|write| grant_of(Some(write)).state);
     matches!(ended, Some(GrantState::Revoked(end)) if end.reason == RevocationReason::RefreshTokenReused)
 }
 
@@ -35,16 +32,10 @@ fn rotation_gives_a_new_token_and_the_old_one_is_retired() {
         let client = verified(&registered, world.now);
         let decision = world.refresh(&grant, client, &refresh_token(&first), None);
         let second = decision.outcome.as_ref().expect("renewed").clone();
-        assert_ne!(
-            refresh_token(&first).expose(),
-            refresh_token(&second).expose()
-        );
+        assert_ne!(refresh_token(&first).expose(), refresh_token(&second).expose());
         assert_ne!(first.access_token.expose(), second.access_token.expose());
         assert_eq!(decision.events.len(), 1);
-        assert!(matches!(
-            decision.events[0],
-            Event::Refreshed { rotated: true, .. }
-        ));
+        assert!(matches!(decision.events[0], Event::Refreshed { rotated: true, .. }));
     }
 }
 
@@ -63,11 +54,7 @@ fn a_retry_gets_the_same_answer_until_the_answer_is_used() {
     let retry = world.refresh(&grant, client, &refresh_token(&first), None);
     let answer = retry.outcome.as_ref().expect("the same answer");
     assert!(same(answer, &second) && retry.write.is_none());
-    assert_eq!(
-        answer.expires_in,
-        Duration::from_secs(3600 - 59),
-        "the truth about the same token"
-    );
+    assert_eq!(answer.expires_in, Duration::from_secs(3600 - 59), "the truth about the same token");
 
     // Outside the window it is theft.
     world.pass(Duration::from_secs(1));
@@ -85,22 +72,14 @@ fn once_the_successor_was_used_the_predecessor_is_theft_even_inside_the_window()
     let client = verified(&registered, world.now);
     let decision = world.refresh(&grant, client, &refresh_token(&first), None);
     let second = decision.outcome.as_ref().expect("renewed").clone();
-    let decision = world.refresh(
-        &grant_of(decision.write),
-        client,
-        &refresh_token(&second),
-        None,
-    );
+    let decision = world.refresh(&grant_of(decision.write), client, &refresh_token(&second), None);
     let third = decision.outcome.as_ref().expect("renewed").clone();
     let grant = grant_of(decision.write);
     let stolen = world.refresh(&grant, client, &refresh_token(&first), None);
     assert!(ends_in_reuse(&stolen));
     let ended = grant_of(stolen.write);
     let after = world.refresh(&ended, client, &refresh_token(&third), None);
-    assert_eq!(
-        *refusal(&after),
-        Refusal::GrantRevoked(RevocationReason::RefreshTokenReused)
-    );
+    assert_eq!(*refusal(&after), Refusal::GrantRevoked(RevocationReason::RefreshTokenReused));
     assert!(after.write.is_none());
 }
 
@@ -129,10 +108,7 @@ fn every_retired_token_is_remembered_and_an_invented_one_is_not() {
         );
         let guess = world.refresh(&grant, client, &handle.encode(), None);
         assert_eq!(*refusal(&guess), Refusal::RefreshTokenUnknown);
-        assert!(
-            guess.write.is_none(),
-            "a guess at a known grant must not end it"
-        );
+        assert!(guess.write.is_none(), "a guess at a known grant must not end it");
     }
 }
 
@@ -143,20 +119,11 @@ fn a_token_belongs_to_its_client() {
     let registered = world.confidential();
     let stranger = world.confidential();
     let (grant, first) = world.active(&registered);
-    let wrong = world.refresh(
-        &grant,
-        verified(&stranger, world.now),
-        &refresh_token(&first),
-        None,
-    );
+    let wrong = world.refresh(&grant, verified(&stranger, world.now), &refresh_token(&first), None);
     assert_eq!(*refusal(&wrong), Refusal::RefreshTokenOfAnotherClient);
     assert!(wrong.write.is_none());
-    let right = world.refresh(
-        &grant,
-        verified(&registered, world.now),
-        &refresh_token(&first),
-        None,
-    );
+    let right =
+        world.refresh(&grant, verified(&registered, world.now), &refresh_token(&first), None);
     assert!(right.outcome.is_ok());
 }
 
@@ -167,20 +134,10 @@ fn scope_narrows_for_the_access_token_and_never_widens() {
     let registered = world.confidential();
     let (grant, first) = world.active(&registered);
     let client = verified(&registered, world.now);
-    for wider in [
-        "read write admin",
-        "admin",
-        "READ",
-        "read  write",
-        "read \"",
-        "",
-    ] {
+    for wider in ["read write admin", "admin", "READ", "read  write", "read \"", ""] {
         let decision = world.refresh(&grant, client, &refresh_token(&first), Some(wider));
         assert!(
-            matches!(
-                refusal(&decision),
-                Refusal::ScopeWidened | Refusal::ScopeMalformed
-            ),
+            matches!(refusal(&decision), Refusal::ScopeWidened | Refusal::ScopeMalformed),
             "{wider:?} {:?}",
             decision.outcome
         );
@@ -197,10 +154,7 @@ fn scope_narrows_for_the_access_token_and_never_widens() {
     let retry = world.refresh(&grant, client, &refresh_token(&first), Some("read"));
     assert!(same(retry.outcome.as_ref().expect("same"), &narrow));
     let decision = world.refresh(&grant, client, &refresh_token(&narrow), None);
-    assert_eq!(
-        decision.outcome.expect("renewed").scope,
-        scope("read write")
-    );
+    assert_eq!(decision.outcome.expect("renewed").scope, scope("read write"));
 }
 
 #[test]
@@ -234,30 +188,18 @@ fn idle_and_absolute_lifetimes_are_both_kept() {
     for _ in 0..6 {
         world.pass(13 * day);
         let decision = world.refresh(&grant, client, &refresh_token(&tokens), None);
-        tokens = decision
-            .outcome
-            .as_ref()
-            .expect("used within the idle lifetime")
-            .clone();
+        tokens = decision.outcome.as_ref().expect("used within the idle lifetime").clone();
         grant = grant_of(decision.write);
     }
     world.pass(12 * day);
     assert_eq!(world.now.since(begun), 90 * day);
     let over = world.refresh(&grant, client, &refresh_token(&tokens), None);
-    assert_eq!(
-        *refusal(&over),
-        Refusal::RefreshTokenExpired,
-        "90 days are over"
-    );
+    assert_eq!(*refusal(&over), Refusal::RefreshTokenExpired, "90 days are over");
 
     let (grant, tokens) = world.active(&registered);
     world.pass(14 * day);
     let stale = world.refresh(&grant, client, &refresh_token(&tokens), None);
-    assert_eq!(
-        *refusal(&stale),
-        Refusal::RefreshTokenExpired,
-        "14 days unused"
-    );
+    assert_eq!(*refusal(&stale), Refusal::RefreshTokenExpired, "14 days unused");
     assert!(stale.write.is_none());
 }
 
@@ -272,24 +214,13 @@ fn without_rotation_an_authenticated_client_keeps_its_token_and_a_public_one_doe
     let client = verified(&confidential, world.now);
     for _ in 0..3 {
         let decision = world.refresh(&grant, client, &refresh_token(&tokens), None);
-        assert!(
-            decision
-                .outcome
-                .as_ref()
-                .expect("renewed")
-                .refresh_token
-                .is_none()
-        );
+        assert!(decision.outcome.as_ref().expect("renewed").refresh_token.is_none());
         grant = grant_of(decision.write);
     }
     let public = world.public();
     let (grant, tokens) = world.active(&public);
-    let decision = world.refresh(
-        &grant,
-        verified(&public, world.now),
-        &refresh_token(&tokens),
-        None,
-    );
+    let decision =
+        world.refresh(&grant, verified(&public, world.now), &refresh_token(&tokens), None);
     assert!(decision.outcome.expect("renewed").refresh_token.is_some());
 }
 
@@ -302,15 +233,9 @@ fn live_access_tokens_are_bounded() {
     let (mut grant, tokens) = world.active(&registered);
     let client = verified(&registered, world.now);
     for _ in 0..2 * Active::MAX_ACCESS_TOKENS {
-        grant = grant_of(
-            world
-                .refresh(&grant, client, &refresh_token(&tokens), None)
-                .write,
-        );
+        grant = grant_of(world.refresh(&grant, client, &refresh_token(&tokens), None).write);
     }
-    let GrantState::Active(active) = &grant.state else {
-        panic!("active")
-    };
+    let GrantState::Active(active) = &grant.state else { panic!("active") };
     assert_eq!(active.access_tokens.len(), Active::MAX_ACCESS_TOKENS);
 }
 
@@ -326,14 +251,7 @@ fn a_grant_that_no_longer_stands_is_not_renewed() {
     };
     let client = verified(&registered, world.now);
     let mut entropy = world.entropy();
-    let gone = refresh::refresh(
-        &request,
-        client,
-        Some(&grant),
-        None,
-        world.ctx(),
-        &mut entropy,
-    );
+    let gone = refresh::refresh(&request, client, Some(&grant), None, world.ctx(), &mut entropy);
     assert_eq!(*refusal(&gone), Refusal::AccountGone);
     let mut narrowed = registered.clone();
     narrowed.client.grant_types = vec![GrantType::AuthorizationCode];
@@ -349,10 +267,7 @@ fn an_access_token_is_no_refresh_token() {
     let registered = world.confidential();
     let (_, tokens) = world.active(&registered);
     let parsed = refresh::parse(tokens.access_token.expose());
-    assert_eq!(
-        parsed.expect_err("another kind"),
-        Refusal::RefreshTokenUnknown
-    );
+    assert_eq!(parsed.expect_err("another kind"), Refusal::RefreshTokenUnknown);
 }
 
 #[test]
@@ -363,9 +278,7 @@ fn client_credentials_are_for_confidential_clients_and_come_without_refresh() {
     let ask = |world: &mut World,
                registered: &grantor::protocol::register::Registered,
                scope: Option<&str>| {
-        let request = ClientCredentialsRequest {
-            scope: scope.map(str::to_owned),
-        };
+        let request = ClientCredentialsRequest { scope: scope.map(str::to_owned) };
         let client = verified(registered, world.now);
         let mut entropy = world.entropy();
         client_credentials::issue(&request, client, world.ctx(), &mut entropy)
@@ -384,14 +297,8 @@ fn client_credentials_are_for_confidential_clients_and_come_without_refresh() {
         assert_eq!(*refusal(&ask(&mut world, &service, asked)), why);
     }
     world.policy.default_scope = Some(scope("read admin"));
-    let defaulted = ask(&mut world, &service, None)
-        .outcome
-        .expect("the default");
-    assert_eq!(
-        defaulted.scope,
-        scope("read"),
-        "6749-038: the default, as far as it is allowed"
-    );
+    let defaulted = ask(&mut world, &service, None).outcome.expect("the default");
+    assert_eq!(defaulted.scope, scope("read"), "6749-038: the default, as far as it is allowed");
     for registered in [world.public(), world.confidential()] {
         let refused = ask(&mut world, &registered, Some("read"));
         assert_eq!(*refusal(&refused), Refusal::GrantTypeNotAllowed);

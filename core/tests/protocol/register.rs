@@ -8,10 +8,7 @@ fn refused(registration: &Registration) -> Refusal {
     let mut world = World::new();
     let mut entropy = world.entropy();
     let decision = register::register(registration, None, world.ctx(), &mut entropy);
-    assert!(
-        decision.write.is_none(),
-        "a refused registration writes nothing"
-    );
+    assert!(decision.write.is_none(), "a refused registration writes nothing");
     decision.outcome.expect_err("refused")
 }
 
@@ -49,24 +46,12 @@ fn identifiers_are_random_and_not_those_of_users() {
 #[test]
 fn an_identifier_is_never_taken_twice() {
     let mut world = World::new();
-    let chosen = Registration {
-        client_id: ClientId::parse("mine").ok(),
-        ..confidential()
-    };
+    let chosen = Registration { client_id: ClientId::parse("mine").ok(), ..confidential() };
     let first = world.register(&chosen);
     let mut entropy = world.entropy();
     let again = register::register(&chosen, Some(&first.client), world.ctx(), &mut entropy);
     assert_eq!(again.outcome.expect_err("taken"), Refusal::ClientExists);
-    for bad in [
-        "",
-        "a b",
-        "a{b}",
-        "a:b",
-        "a\nb",
-        "a\0",
-        "caf\u{e9}",
-        &"x".repeat(129),
-    ] {
+    for bad in ["", "a b", "a{b}", "a:b", "a\nb", "a\0", "caf\u{e9}", &"x".repeat(129)] {
         assert!(ClientId::parse(bad).is_err(), "ATTACKS I08: {bad:?}");
     }
 }
@@ -76,10 +61,7 @@ fn what_does_not_fit_together_is_refused() {
     use GrantType::{ClientCredentials, RefreshToken};
 
     // Requirements 6749-020, 6749-022, 6749-023, 6749-024, 6749-053, 9700-016, 8252-007, OA21-001.
-    let uri = |uri: &str| Registration {
-        redirect_uris: vec![uri.into()],
-        ..confidential()
-    };
+    let uri = |uri: &str| Registration { redirect_uris: vec![uri.into()], ..confidential() };
     assert_eq!(
         refused(&uri("http://example.com/cb")),
         Refusal::RegistrationRedirectUri(InvalidRedirectUri::PlainHttp)
@@ -94,78 +76,27 @@ fn what_does_not_fit_together_is_refused() {
             "{registration:?}"
         );
     };
-    invalid(Registration {
-        redirect_uris: vec![],
-        ..public()
-    });
-    invalid(Registration {
-        redirect_uris: vec![],
-        ..confidential()
-    });
-    invalid(Registration {
-        redirect_uris: vec![CALLBACK.into(); 33],
-        ..confidential()
-    });
-    invalid(Registration {
-        grant_types: vec![],
-        ..confidential()
-    });
-    invalid(Registration {
-        grant_types: vec![RefreshToken],
-        ..confidential()
-    });
-    invalid(Registration {
-        grant_types: vec![ClientCredentials],
-        ..public()
-    });
-    invalid(Registration {
-        resource_server: true,
-        ..public()
-    });
-    invalid(Registration {
-        pkce_optional: true,
-        ..public()
-    });
-    invalid(Registration {
-        scope: scope("nope"),
-        ..confidential()
-    });
-    invalid(Registration {
-        auth_methods: vec![ClientAuthMethod::None],
-        ..confidential()
-    });
-    invalid(Registration {
-        auth_methods: vec![ClientAuthMethod::ClientSecretPost],
-        ..public()
-    });
+    invalid(Registration { redirect_uris: vec![], ..public() });
+    invalid(Registration { redirect_uris: vec![], ..confidential() });
+    invalid(Registration { redirect_uris: vec![CALLBACK.into(); 33], ..confidential() });
+    invalid(Registration { grant_types: vec![], ..confidential() });
+    invalid(Registration { grant_types: vec![RefreshToken], ..confidential() });
+    invalid(Registration { grant_types: vec![ClientCredentials], ..public() });
+    invalid(Registration { resource_server: true, ..public() });
+    invalid(Registration { pkce_optional: true, ..public() });
+    invalid(Registration { scope: scope("nope"), ..confidential() });
+    invalid(Registration { auth_methods: vec![ClientAuthMethod::None], ..confidential() });
+    invalid(Registration { auth_methods: vec![ClientAuthMethod::ClientSecretPost], ..public() });
 }
 
 #[test]
 fn a_name_cannot_pretend_and_a_page_is_https() {
     // ATTACKS G08, G09.
-    let named = |name: &str| Registration {
-        name: name.into(),
-        ..confidential()
-    };
-    for bad in [
-        "",
-        "  ",
-        "a\nb",
-        "a\u{202e}b",
-        "a\u{200b}b",
-        "\u{feff}a",
-        &"x".repeat(81),
-        "a\0",
-    ] {
-        assert!(
-            matches!(refused(&named(bad)), Refusal::RegistrationInvalid(_)),
-            "{bad:?}"
-        );
+    let named = |name: &str| Registration { name: name.into(), ..confidential() };
+    for bad in ["", "  ", "a\nb", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", &"x".repeat(81), "a\0"] {
+        assert!(matches!(refused(&named(bad)), Refusal::RegistrationInvalid(_)), "{bad:?}");
     }
-    let logo = |uri: &str| Registration {
-        logo_uri: Some(uri.into()),
-        ..confidential()
-    };
+    let logo = |uri: &str| Registration { logo_uri: Some(uri.into()), ..confidential() };
     for bad in [
         "javascript:alert(1)",
         "http://c.example/l.png",
@@ -173,10 +104,7 @@ fn a_name_cannot_pretend_and_a_page_is_https() {
         "//c/l.png",
         "https://u@c/",
     ] {
-        assert!(
-            matches!(refused(&logo(bad)), Refusal::RegistrationInvalid(_)),
-            "{bad:?}"
-        );
+        assert!(matches!(refused(&logo(bad)), Refusal::RegistrationInvalid(_)), "{bad:?}");
     }
     let mut world = World::new();
     world.register(&named("\u{ce98}\u{b9b0}\u{b354} <b>\"quoted\"</b>"));

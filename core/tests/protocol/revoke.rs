@@ -22,15 +22,10 @@ fn an_access_token_alone_or_the_whole_authorization_by_its_refresh_token() {
         let access = by(tokens.access_token.expose(), &grant);
         access.outcome.as_ref().expect("revoked");
         let next = grant_of(access.write);
-        let GrantState::Active(active) = &next.state else {
-            panic!("still active")
-        };
+        let GrantState::Active(active) = &next.state else { panic!("still active") };
         assert!(active.access_tokens.is_empty() && active.refresh.is_some());
         let twice = by(tokens.access_token.expose(), &next);
-        assert!(
-            twice.write.is_none() && twice.outcome.is_ok(),
-            "revoked already is revoked"
-        );
+        assert!(twice.write.is_none() && twice.outcome.is_ok(), "revoked already is revoked");
         let refresh = tokens.refresh_token.expect("refresh");
         assert!(is_over(by(refresh.expose(), &next)));
     }
@@ -46,12 +41,7 @@ fn a_retired_refresh_token_still_revokes() {
     let decision = world.refresh(&grant, client, &old, None);
     let grant = grant_of(decision.write);
     let token = revoke::parse(old.expose()).expect("token");
-    assert!(is_over(revoke::by_client(
-        &token,
-        client,
-        Some(&grant),
-        world.ctx()
-    )));
+    assert!(is_over(revoke::by_client(&token, client, Some(&grant), world.ctx())));
 }
 
 #[test]

@@ -45,11 +45,7 @@ impl World {
     }
 
     pub(crate) fn ctx(&self) -> Context<'_> {
-        Context {
-            issuer: &self.issuer,
-            policy: &self.policy,
-            now: self.now,
-        }
+        Context { issuer: &self.issuer, policy: &self.policy, now: self.now }
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -72,19 +68,11 @@ impl World {
     }
 
     pub(crate) fn confidential(&mut self) -> Registered {
-        self.register(&Registration::confidential(
-            "Calendar",
-            CALLBACK,
-            scope("read write"),
-        ))
+        self.register(&Registration::confidential("Calendar", CALLBACK, scope("read write")))
     }
 
     pub(crate) fn public(&mut self) -> Registered {
-        self.register(&Registration::public(
-            "Phone",
-            CALLBACK,
-            scope("read write"),
-        ))
+        self.register(&Registration::public("Phone", CALLBACK, scope("read write")))
     }
 
     /// What a request of a client asks for when nothing is wrong with it.
@@ -129,12 +117,7 @@ impl World {
             Outcome::ConsentRequired(prompt) => prompt,
             other => panic!("consent expected, got {other:?}"),
         };
-        let asked = prompt
-            .scope
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let asked = prompt.scope.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ");
         let request = ConsentRequest {
             interaction: prompt.interaction.handle.clone(),
             ticket: prompt.ticket.clone(),
@@ -144,10 +127,7 @@ impl World {
         let visitor = user.visitor(Some(browser), None);
         let remembered =
             consent::remember(&request, Some(&pending), Some(client), visitor, self.ctx());
-        let consent = remembered
-            .outcome
-            .expect("allowed")
-            .expect("something to remember");
+        let consent = remembered.outcome.expect("allowed").expect("something to remember");
         let visitor = user.visitor(Some(browser), Some(&consent));
         let answered = consent::answer(&request, Some(&pending), Some(client), visitor, self.ctx());
         let code = code_of(answered.outcome);
@@ -166,14 +146,7 @@ impl World {
     ) -> Decision<TokenResponse> {
         let account = self.alice().account;
         let mut entropy = self.entropy();
-        code::redeem(
-            request,
-            client,
-            Some(grant),
-            Some(&account),
-            self.ctx(),
-            &mut entropy,
-        )
+        code::redeem(request, client, Some(grant), Some(&account), self.ctx(), &mut entropy)
     }
 
     pub(crate) fn refresh(
@@ -189,14 +162,7 @@ impl World {
             scope: scope.map(str::to_owned),
         };
         let mut entropy = self.entropy();
-        refresh::refresh(
-            &request,
-            client,
-            Some(grant),
-            Some(&account),
-            self.ctx(),
-            &mut entropy,
-        )
+        refresh::refresh(&request, client, Some(grant), Some(&account), self.ctx(), &mut entropy)
     }
 
     /// From the request to an active grant.
@@ -248,11 +214,7 @@ pub(crate) fn challenge_text() -> String {
     // RFC 7636 appendix B.
     let text = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     let verifier = CodeVerifier::parse(VERIFIER).expect("verifier");
-    assert!(
-        CodeChallenge::parse_s256(text)
-            .expect("challenge")
-            .verify(&verifier)
-    );
+    assert!(CodeChallenge::parse_s256(text).expect("challenge").verify(&verifier));
     text.to_owned()
 }
 

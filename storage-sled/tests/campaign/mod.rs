@@ -40,10 +40,7 @@ pub(crate) const FOREVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// The role this process was started for, and its directory.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
-    Some((
-        std::env::var(ROLE).ok()?,
-        std::env::var_os(DIRECTORY)?.into(),
-    ))
+    Some((std::env::var(ROLE).ok()?, std::env::var_os(DIRECTORY)?.into()))
 }
 
 /// This program in another role.
@@ -144,11 +141,7 @@ fn commit(key: &Key, expect: Option<CommitId>, seq: u64, id: CommitId, len: usiz
         key: key.clone(),
         expect,
         id,
-        record: NewRecord {
-            value: value(seq, id, len),
-            purge_at: FOREVER,
-            indexes: Vec::new(),
-        },
+        record: NewRecord { value: value(seq, id, len), purge_at: FOREVER, indexes: Vec::new() },
     }
 }
 
@@ -208,17 +201,9 @@ impl Ids {
 
 /// Says that a commit was acknowledged, in one write that a kill cannot split.
 fn acknowledge(key: &Key, seq: u64, id: CommitId) {
-    let line = format!(
-        "ack {} {seq} {}\n",
-        hex(&key.to_bytes()),
-        hex(id.as_bytes())
-    );
+    let line = format!("ack {} {seq} {}\n", hex(&key.to_bytes()), hex(id.as_bytes()));
     let mut out = std::io::stdout().lock();
-    if out
-        .write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
+    if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
         // Nobody listens any more.
         std::process::exit(0);
     }
@@ -258,9 +243,8 @@ pub(crate) fn write_for(store: SledStorage, time: Duration) {
                         return;
                     };
                     let found = found.into_iter().next().flatten();
-                    let seq = found
-                        .as_ref()
-                        .map_or(0, |found| seq_of(found).expect("a whole value") + 1);
+                    let seq =
+                        found.as_ref().map_or(0, |found| seq_of(found).expect("a whole value") + 1);
                     let (_, id) = ids.next();
                     let new = commit(&key, found.map(|found| found.commit), seq, id, 300);
                     match store.commit(new).await {
@@ -284,9 +268,8 @@ pub(crate) fn write_for(store: SledStorage, time: Duration) {
                         return;
                     };
                     let found = found.into_iter().next().flatten();
-                    let seq = found
-                        .as_ref()
-                        .map_or(0, |found| seq_of(found).expect("a whole value") + 1);
+                    let seq =
+                        found.as_ref().map_or(0, |found| seq_of(found).expect("a whole value") + 1);
                     let (number, id) = ids.next();
                     let len = (number * 131 % 5_000) as usize;
                     let new = commit(&key, found.map(|found| found.commit), seq, id, len);
@@ -403,10 +386,7 @@ impl Ledger {
             indexed.extend(keys(store, &Listing::Index(index(&format!("user:{user}")))).await);
         }
         for (key, (seq, id)) in &self.last {
-            let found = store
-                .load(std::slice::from_ref(key))
-                .await
-                .expect("an open store loads");
+            let found = store.load(std::slice::from_ref(key)).await.expect("an open store loads");
             let found = found.into_iter().next().flatten();
             let problem = match &found {
                 None if key.kind() == PURGED => None,
@@ -442,10 +422,7 @@ pub(crate) async fn keys(store: &SledStorage, listing: &Listing) -> Vec<Key> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let page = store
-            .list(listing, after.as_ref(), 500)
-            .await
-            .expect("an open store lists");
+        let page = store.list(listing, after.as_ref(), 500).await.expect("an open store lists");
         all.extend(page.keys);
         match page.next {
             Some(next) => after = Some(next),
@@ -496,11 +473,7 @@ impl Writer {
             .spawn()
             .expect("this program starts again");
         let out = child.stdout.take().expect("it was asked for");
-        Self {
-            child,
-            listener: std::thread::spawn(move || listen(out)),
-            started: Instant::now(),
-        }
+        Self { child, listener: std::thread::spawn(move || listen(out)), started: Instant::now() }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -512,10 +485,7 @@ impl Writer {
             if stat.contains(") T ") {
                 return;
             }
-            assert!(
-                !stat.contains(") Z "),
-                "the writer ended before it was stopped"
-            );
+            assert!(!stat.contains(") Z "), "the writer ended before it was stopped");
             std::thread::yield_now();
         }
     }

@@ -18,10 +18,7 @@ pub async fn execute(
     request: AdminRequest,
 ) -> AdminReply {
     let admin = Administration { server, users };
-    admin
-        .execute(request)
-        .await
-        .unwrap_or_else(|failure| AdminReply::Failed(failure.to_string()))
+    admin.execute(request).await.unwrap_or_else(|failure| AdminReply::Failed(failure.to_string()))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +52,7 @@ impl Administration<'_> {
             }
             R::ClientList => {
                 let clients = self.server.clients().await?;
-                Ok(AdminReply::Clients(
-                    clients.iter().map(ClientView::from).collect(),
-                ))
+                Ok(AdminReply::Clients(clients.iter().map(ClientView::from).collect()))
             }
             R::ClientShow { id } => match self.server.client(&client_id(&id)?).await? {
                 Some(client) => Ok(AdminReply::Client {
@@ -88,8 +83,7 @@ impl Administration<'_> {
             // while the rest is revoked would otherwise be missed.
             R::UserSetPassword { username, password } => {
                 let user = self.users.set_password(&username, &password.0).await?;
-                self.revoke(&user.subject, "the password is changed")
-                    .await?;
+                self.revoke(&user.subject, "the password is changed").await?;
                 Ok(AdminReply::User(user.into()))
             }
             R::UserDisable { username } => {
@@ -148,18 +142,11 @@ impl Administration<'_> {
                 "no scope {} is defined: add it to the configuration file under [scopes], and name \
                  that file with --config if the server is stopped. Defined are: {}",
                 unknown.join(", "),
-                if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.to_string()
-                },
+                if known.is_empty() { "none".to_owned() } else { known.to_string() },
             )));
         }
         let client_id = new.id.as_deref().map(client_id).transpose()?;
-        if client_id
-            .as_ref()
-            .is_some_and(|id| id.as_str().starts_with(SUBJECT_PREFIX))
-        {
+        if client_id.as_ref().is_some_and(|id| id.as_str().starts_with(SUBJECT_PREFIX)) {
             return Err(refused(format!(
                 "the id of a client cannot begin with {SUBJECT_PREFIX:?}: resource servers would take \
                  it for a user (RFC 9700 section 4.15)"

@@ -23,45 +23,19 @@ pub use self::views::{ClientSecretView, ClientView, GrantView, UserView};
 pub enum AdminRequest {
     ClientAdd(Box<NewClient>),
     ClientList,
-    ClientShow {
-        id: String,
-    },
-    ClientRotateSecret {
-        id: String,
-    },
-    ClientRemove {
-        id: String,
-    },
-    UserAdd {
-        username: String,
-        password: SecretText,
-    },
+    ClientShow { id: String },
+    ClientRotateSecret { id: String },
+    ClientRemove { id: String },
+    UserAdd { username: String, password: SecretText },
     UserList,
-    UserSetPassword {
-        username: String,
-        password: SecretText,
-    },
-    UserDisable {
-        username: String,
-    },
-    UserEnable {
-        username: String,
-    },
-    UserRemove {
-        username: String,
-    },
-    GrantList {
-        username: Option<String>,
-    },
-    GrantRevoke {
-        id: String,
-    },
-    GrantRevokeUser {
-        username: String,
-    },
-    GrantRevokeClient {
-        id: String,
-    },
+    UserSetPassword { username: String, password: SecretText },
+    UserDisable { username: String },
+    UserEnable { username: String },
+    UserRemove { username: String },
+    GrantList { username: Option<String> },
+    GrantRevoke { id: String },
+    GrantRevokeUser { username: String },
+    GrantRevokeClient { id: String },
 }
 
 impl AdminRequest {
@@ -74,10 +48,7 @@ impl AdminRequest {
 /// A client to be registered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "see `grantor::protocol::register::Registration`"
-)]
+#[expect(missing_docs, reason = "see `grantor::protocol::register::Registration`")]
 pub struct NewClient {
     pub id: Option<String>,
     pub name: String,

@@ -92,11 +92,7 @@ pub enum SocketError {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
     let path = path.to_owned();
-    move |source| SocketError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| SocketError::Io { action, path, source }
 }
 
 impl AdminSocket {
@@ -131,10 +127,7 @@ impl AdminSocket {
                 let _ = std::fs::remove_file(&unnamed);
             })
             .map_err(io_error("listen on", path))?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-        })
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     /// Where it is.
@@ -220,9 +213,8 @@ async fn answer(
         return Err(SocketError::Stranger { path });
     }
     let request = tokio::time::timeout(REQUEST_TIMEOUT, receive(&mut stream, path, MAX_REQUEST));
-    let request = request
-        .await
-        .map_err(|_| io_error("read from", path)(io::ErrorKind::TimedOut.into()))?;
+    let request =
+        request.await.map_err(|_| io_error("read from", path)(io::ErrorKind::TimedOut.into()))?;
     let reply = match request {
         Ok(request) => execute(server, users, request).await,
         Err(error @ SocketError::NotUnderstood { .. }) => AdminReply::Failed(error.to_string()),
@@ -280,10 +272,7 @@ async fn send(
     if line.len() as u64 > limit {
         line = encode(&AdminReply::Failed(TOO_LONG.to_owned()), path)?;
     }
-    stream
-        .write_all(&line)
-        .await
-        .map_err(io_error("write to", path))
+    stream.write_all(&line).await.map_err(io_error("write to", path))
 }
 
 fn encode(message: &impl Serialize, path: &Path) -> Result<Zeroizing<Vec<u8>>, SocketError> {
@@ -303,14 +292,9 @@ async fn receive<T: DeserializeOwned>(
 ) -> Result<T, SocketError> {
     let mut line = Zeroizing::new(Vec::new());
     let mut reader = BufReader::new(stream.take(limit));
-    reader
-        .read_until(b'\n', &mut line)
-        .await
-        .map_err(io_error("read from", path))?;
-    let not_understood = |reason: String| SocketError::NotUnderstood {
-        path: path.to_owned(),
-        reason,
-    };
+    reader.read_until(b'\n', &mut line).await.map_err(io_error("read from", path))?;
+    let not_understood =
+        |reason: String| SocketError::NotUnderstood { path: path.to_owned(), reason };
     match line.strip_suffix(b"\n") {
         // The error of serde may quote what it was given, which may be a password.
         Some(message) => serde_json::from_slice(message).map_err(|error| {

@@ -46,11 +46,7 @@ impl From<&Client> for ClientView {
             client_type: client.client_type,
             application_type: client.application_type,
             auth_methods: client.auth_methods.clone(),
-            redirect_uris: client
-                .redirect_uris
-                .iter()
-                .map(|uri| uri.as_str().to_owned())
-                .collect(),
+            redirect_uris: client.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
             localhost_any_port: client.localhost_any_port,
             grant_types: client.grant_types.clone(),
             scope: client.scope.to_string(),

@@ -109,10 +109,7 @@ impl<'de> Deserialize<'de> for Scope {
                  language, such as ko = \"캘린더 보기\""
             )));
         }
-        Ok(Self(ScopeDefinition {
-            description,
-            translations: texts,
-        }))
+        Ok(Self(ScopeDefinition { description, translations: texts }))
     }
 }
 
@@ -160,19 +157,13 @@ impl File {
         let Some(path) = path else {
             return Ok(Self::default());
         };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Ok(Self::parse(path, text)?)
     }
 
     fn parse(path: &Path, text: String) -> Result<Self, Mistake> {
-        let mut file = Self {
-            path: path.to_owned(),
-            text,
-            content: Content::default(),
-        };
+        let mut file = Self { path: path.to_owned(), text, content: Content::default() };
         file.content = toml::from_str(&file.text).map_err(|error| Mistake {
             path: path.to_owned(),
             line: error.span().map(|span| file.line_at(span.start)),
@@ -185,22 +176,13 @@ impl File {
     pub(super) fn policy(&self) -> Result<Policy, Mistake> {
         let mut policy = Policy::default();
         let section = &self.content.policy;
-        set(
-            &mut policy.interaction_lifetime,
-            section.interaction_lifetime,
-        );
+        set(&mut policy.interaction_lifetime, section.interaction_lifetime);
         set(&mut policy.code_lifetime, section.code_lifetime);
-        set(
-            &mut policy.access_token_lifetime,
-            section.access_token_lifetime,
-        );
+        set(&mut policy.access_token_lifetime, section.access_token_lifetime);
         set(&mut policy.session_lifetime, section.session_lifetime);
         set(&mut policy.secret_overlap, section.secret_overlap);
         set(&mut policy.remember_consent, section.remember_consent);
-        set(
-            &mut policy.remember_public_https,
-            section.remember_public_https,
-        );
+        set(&mut policy.remember_public_https, section.remember_public_https);
         let section = &self.content.refresh;
         let mut refresh = RefreshPolicy::default();
         let rotation = section.rotation.map(|rotation| match rotation {
@@ -231,10 +213,9 @@ impl File {
     /// Where the policy that makes no sense is written.
     pub(super) fn explain(&self, error: &InvalidPolicy) -> Mistake {
         let (key, advice) = match error {
-            InvalidPolicy::Lifetime(name) => (
-                name.rsplit('.').next().unwrap_or(name),
-                String::from(", such as \"1h\""),
-            ),
+            InvalidPolicy::Lifetime(name) => {
+                (name.rsplit('.').next().unwrap_or(name), String::from(", such as \"1h\""))
+            }
             InvalidPolicy::CodeLifetime => ("code_lifetime", String::from("; write \"60s\"")),
             InvalidPolicy::RetryWindow => ("retry_window", String::from("; write \"60s\"")),
             InvalidPolicy::DefaultScope => {
@@ -251,11 +232,7 @@ impl File {
     }
 
     fn mistake(&self, key: &str, what: String) -> Mistake {
-        Mistake {
-            path: self.path.clone(),
-            line: self.line_of(key),
-            what,
-        }
+        Mistake { path: self.path.clone(), line: self.line_of(key), what }
     }
 
     /// The line that sets this key, or opens the table of this name.
@@ -309,10 +286,9 @@ fn in_plain_words(message: &str) -> String {
                 Some((_, name)) => {
                     format!("there is no setting `{given}` here; did you mean `{name}`?")
                 }
-                None => format!(
-                    "there is no setting `{given}` here; there are {}",
-                    known.join(", ")
-                ),
+                None => {
+                    format!("there is no setting `{given}` here; there are {}", known.join(", "))
+                }
             }
         }
         Some((given, known)) if message.starts_with("unknown variant") => {
@@ -345,9 +321,6 @@ fn misplaced(name: &str) -> String {
 }
 
 fn quote(choices: &[&str]) -> String {
-    let quoted: Vec<String> = choices
-        .iter()
-        .map(|choice| format!("\"{choice}\""))
-        .collect();
+    let quoted: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
     quoted.join(" or ")
 }

@@ -108,13 +108,8 @@ impl Settings {
         };
         let listen = args.listen.or(file.content.listen).unwrap_or(LISTEN);
         let storage = storage(&args.store, &file);
-        policy
-            .validate(&storage.promises())
-            .map_err(|error| file.explain(&error))?;
-        let terminated = args
-            .tls_terminated
-            .or(file.content.tls_terminated)
-            .unwrap_or(false);
+        policy.validate(&storage.promises()).map_err(|error| file.explain(&error))?;
+        let terminated = args.tls_terminated.or(file.content.tls_terminated).unwrap_or(false);
         if !listen.ip().is_loopback() && !terminated {
             return Err(ConfigError::Exposed { listen });
         }
@@ -124,10 +119,7 @@ impl Settings {
             storage,
             admin_socket: admin_socket(&args.store, &file),
             policy,
-            log_format: args
-                .log_format
-                .or(file.content.log_format)
-                .unwrap_or_default(),
+            log_format: args.log_format.or(file.content.log_format).unwrap_or_default(),
         })
     }
 
@@ -143,19 +135,12 @@ impl AdminSettings {
         let file = File::load(args.config.as_deref())?;
         let policy = file.policy()?;
         let storage = storage(args, &file);
-        policy
-            .validate(&storage.promises())
-            .map_err(|error| file.explain(&error))?;
+        policy.validate(&storage.promises()).map_err(|error| file.explain(&error))?;
         let issuer = match file.content.issuer.clone() {
             Some(issuer) => issuer,
             None => Issuer::parse("http://localhost")?,
         };
-        Ok(Self {
-            issuer,
-            admin_socket: admin_socket(args, &file),
-            storage,
-            policy,
-        })
+        Ok(Self { issuer, admin_socket: admin_socket(args, &file), storage, policy })
     }
 
     /// Where a running server is asked; `None`: nowhere.
@@ -172,9 +157,7 @@ fn storage(args: &StoreArgs, file: &File) -> StorageSpec {
 }
 
 fn admin_socket(args: &StoreArgs, file: &File) -> Option<PathBuf> {
-    args.admin_socket
-        .clone()
-        .or_else(|| file.content.admin_socket.clone())
+    args.admin_socket.clone().or_else(|| file.content.admin_socket.clone())
 }
 
 fn socket_of(chosen: Option<&Path>, storage: &StorageSpec) -> Option<PathBuf> {

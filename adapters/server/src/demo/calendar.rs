@@ -27,17 +27,12 @@ pub(super) fn router(server: &AuthorizationServer) -> Router {
         "Friday: dinner with Mina".into(),
     ]));
     let reading = Router::new().route("/events", get(list)).layer(guard(READ));
-    let writing = Router::new()
-        .route("/events", post(add))
-        .layer(guard(WRITE));
+    let writing = Router::new().route("/events", post(add)).layer(guard(WRITE));
     reading.merge(writing).with_state(events)
 }
 
 async fn list(Token(token): Token, State(events): State<Events>) -> Json<Value> {
-    let events = events
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let events = events.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Json(json!({ "owner": token.username, "events": events }))
 }
 

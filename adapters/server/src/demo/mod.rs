@@ -72,11 +72,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (server_socket, planner_socket, calendar_socket) =
         (bind(0).await?, bind(1).await?, bind(2).await?);
     let url = |offset: u16| format!("http://127.0.0.1:{}", args.port.saturating_add(offset));
-    let addresses = Addresses {
-        issuer: url(0),
-        planner: url(1),
-        calendar: url(2),
-    };
+    let addresses = Addresses { issuer: url(0), planner: url(1), calendar: url(2) };
 
     let storage = Arc::new(SledStorage::open(&args.data)?);
     let directory = Directory::new(storage.clone(), Sources::Direct)?;
@@ -105,25 +101,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (trigger, shutdown) = shutdown::channel();
     let mut tasks = JoinSet::new();
     let limits = Limits::default();
-    tasks.spawn(http::serve(
-        server_socket,
-        App::new(server.clone()),
-        limits,
-        shutdown.clone(),
-    ));
-    tasks.spawn(http::serve(
-        planner_socket,
-        planner.router(),
-        limits,
-        shutdown.clone(),
-    ));
+    tasks.spawn(http::serve(server_socket, App::new(server.clone()), limits, shutdown.clone()));
+    tasks.spawn(http::serve(planner_socket, planner.router(), limits, shutdown.clone()));
     let calendar = calendar::router(&server);
-    tasks.spawn(http::serve(
-        calendar_socket,
-        calendar,
-        limits,
-        shutdown.clone(),
-    ));
+    tasks.spawn(http::serve(calendar_socket, calendar, limits, shutdown.clone()));
     tasks.spawn(Sweeper::default().run(server, shutdown));
 
     let mut out = std::io::stdout().lock();
@@ -157,9 +138,8 @@ async fn register(
     addresses: &Addresses,
 ) -> Result<Registered, Error> {
     let id = ClientId::parse(CLIENT_ID).map_err(|_| Error::Client(Refusal::ClientUnknown))?;
-    let scope = format!("{READ} {WRITE}")
-        .parse()
-        .map_err(|_| Error::Client(Refusal::ScopeMalformed))?;
+    let scope =
+        format!("{READ} {WRITE}").parse().map_err(|_| Error::Client(Refusal::ScopeMalformed))?;
     let registration = Registration {
         client_id: Some(id.clone()),
         // Registered without a port, so that it fits wherever --port moves the demo.

@@ -117,13 +117,9 @@ impl Planner {
     }
 
     fn visit(&self, headers: &HeaderMap) -> Option<(String, Visit)> {
-        let cookies = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let mut pairs = cookies
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut pairs =
+            cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, key) = pairs.find(|(name, _)| *name == COOKIE)?;
         let visits = self.0.visits.lock().unwrap_or_else(PoisonError::into_inner);
         visits.get(key).map(|visit| (key.to_owned(), visit.clone()))
@@ -157,14 +153,8 @@ impl Planner {
         let mut response = Html(page.unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        );
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
@@ -178,9 +168,7 @@ impl Planner {
         authorization: &str,
         form: &[(&str, &str)],
     ) -> Option<Answer> {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::builder()
             .method(method)
             .uri(url)
@@ -190,15 +178,8 @@ impl Planner {
             .ok()?;
         let response = self.0.http.request(request).await.ok()?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes();
-        let challenge = parts
-            .headers
-            .get(header::WWW_AUTHENTICATE)
-            .and_then(|v| v.to_str().ok());
+        let body = Limited::new(body, MAX_ANSWER).collect().await.ok()?.to_bytes();
+        let challenge = parts.headers.get(header::WWW_AUTHENTICATE).and_then(|v| v.to_str().ok());
         Some(Answer {
             status: parts.status,
             challenge: challenge.unwrap_or_default().to_owned(),
@@ -222,10 +203,7 @@ impl Planner {
         let mut request = vec![
             line(format!("POST {path}"), ""),
             line(
-                format!(
-                    "Authorization: Basic {}",
-                    short(basic.trim_start_matches("Basic "))
-                ),
+                format!("Authorization: Basic {}", short(basic.trim_start_matches("Basic "))),
                 "the client proves who it is",
             ),
         ];
@@ -253,9 +231,7 @@ impl Planner {
     ) -> Option<Answer> {
         let token = visit.tokens.as_ref()?.access.clone();
         let url = format!("{}/events", self.0.addresses.calendar);
-        let answer = self
-            .send(method.clone(), &url, &format!("Bearer {token}"), &[])
-            .await?;
+        let answer = self.send(method.clone(), &url, &format!("Bearer {token}"), &[]).await?;
         visit.transcript.push(Exchange {
             from: PLANNER,
             to: CALENDAR,
@@ -278,18 +254,13 @@ impl Planner {
 fn shown(answer: &Answer) -> Vec<Line> {
     let mut lines = vec![line(answer.status.to_string(), "")];
     if !answer.challenge.is_empty() {
-        lines.push(line(
-            format!("WWW-Authenticate: {}", answer.challenge),
-            "says what is missing",
-        ));
+        lines.push(line(format!("WWW-Authenticate: {}", answer.challenge), "says what is missing"));
     }
     let Ok(Json::Object(body)) = serde_json::from_str(&answer.body) else {
         return lines;
     };
     for (name, value) in &body {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let (text, note) = match name.as_str() {
             "access_token" => (short(&text), "opens the calendar for an hour"),
             "refresh_token" => (short(&text), "gets the next access token, once"),
@@ -303,11 +274,8 @@ fn shown(answer: &Answer) -> Vec<Line> {
 }
 
 fn unreachable_party(planner: &Planner, visit: &Visit) -> Response {
-    let mut page = planner.page(
-        visit,
-        "Nobody answered",
-        "A server of the demo could not be reached.",
-    );
+    let mut page =
+        planner.page(visit, "Nobody answered", "A server of the demo could not be reached.");
     *page.status_mut() = StatusCode::BAD_GATEWAY;
     page
 }
@@ -315,10 +283,7 @@ fn unreachable_party(planner: &Planner, visit: &Visit) -> Response {
 async fn home(State(planner): State<Planner>, headers: HeaderMap) -> Response {
     let (key, visit) = planner.visit(&headers).unwrap_or_default();
     let (heading, text) = if visit.tokens.is_some() {
-        (
-            "Planner is connected",
-            "Try what the access token opens, and what it does not.",
-        )
+        ("Planner is connected", "Try what the access token opens, and what it does not.")
     } else {
         (
             "Plan your week",
@@ -351,18 +316,10 @@ async fn connect(State(planner): State<Planner>, headers: HeaderMap) -> Response
     let parameters = [
         ("response_type", "code", ""),
         ("client_id", planner.0.client_id.as_str(), "who asks"),
-        (
-            "redirect_uri",
-            &redirect_uri,
-            "where to bring you back, exactly as registered",
-        ),
+        ("redirect_uri", &redirect_uri, "where to bring you back, exactly as registered"),
         ("scope", &scope, "what for"),
         ("state", &state, "to recognise the answer by"),
-        (
-            "code_challenge",
-            &challenge,
-            "the hash of a secret that Planner keeps",
-        ),
+        ("code_challenge", &challenge, "the hash of a secret that Planner keeps"),
         ("code_challenge_method", "S256", ""),
     ];
     let query = form_urlencoded::Serializer::new(String::new())
@@ -406,23 +363,14 @@ async fn callback(
     let parameter = |name: &str| parameters.get(name).map(String::as_str);
     let mut request = vec![line("GET /callback", "")];
     for (name, note) in [
-        (
-            "code",
-            "works once, for a minute, and only together with the two secrets of Planner",
-        ),
+        ("code", "works once, for a minute, and only together with the two secrets of Planner"),
         ("error", "why there is no code"),
-        (
-            "state",
-            "the one that Planner sent: this answer is to its own question",
-        ),
+        ("state", "the one that Planner sent: this answer is to its own question"),
         ("iss", "which server answered"),
     ] {
         request.extend(parameter(name).map(|value| {
-            let shown = if name == "iss" || name == "error" {
-                value.to_owned()
-            } else {
-                short(value)
-            };
+            let shown =
+                if name == "iss" || name == "error" { value.to_owned() } else { short(value) };
             line(format!("{name}={shown}"), note)
         }));
     }
@@ -437,11 +385,7 @@ async fn callback(
         title: "Your answer came back through your browser".into(),
         request,
         response: vec![line(
-            if believed {
-                "believed"
-            } else {
-                "not believed: state or iss is not right"
-            },
+            if believed { "believed" } else { "not believed: state or iss is not right" },
             "",
         )],
         refused: !believed || parameter("error").is_some(),
@@ -469,27 +413,15 @@ async fn callback(
         ("redirect_uri", &redirect_uri),
         ("code_verifier", &verifier),
     ];
-    let notes = [
-        "",
-        "",
-        "the same as before",
-        "the secret behind the challenge",
-    ];
+    let notes = ["", "", "the same as before", "the secret behind the challenge"];
     let title = "Planner traded the code for tokens, behind your browser's back";
-    let Some(answer) = planner
-        .call_server("/token", title, &form, &notes, &mut visit)
-        .await
-    else {
+    let Some(answer) = planner.call_server("/token", title, &form, &notes, &mut visit).await else {
         return unreachable_party(&planner, &visit);
     };
     visit.tokens = tokens_of(&answer, None);
     planner.keep(&key, visit.clone());
     if visit.tokens.is_none() {
-        return planner.page(
-            &visit,
-            "The code was refused",
-            "See below what the server said.",
-        );
+        return planner.page(&visit, "The code was refused", "See below what the server said.");
     }
     // The code is spent; a reload of this address would present it again.
     Redirect::to("/").into_response()
@@ -507,23 +439,11 @@ fn tokens_of(answer: &Answer, before: Option<&Tokens>) -> Option<Tokens> {
 }
 
 async fn read(State(planner): State<Planner>, headers: HeaderMap) -> Response {
-    ask_calendar(
-        &planner,
-        &headers,
-        Method::GET,
-        "Planner asked for your events",
-    )
-    .await
+    ask_calendar(&planner, &headers, Method::GET, "Planner asked for your events").await
 }
 
 async fn write(State(planner): State<Planner>, headers: HeaderMap) -> Response {
-    ask_calendar(
-        &planner,
-        &headers,
-        Method::POST,
-        "Planner tried to add an event",
-    )
-    .await
+    ask_calendar(&planner, &headers, Method::POST, "Planner tried to add an event").await
 }
 
 async fn ask_calendar(
@@ -543,14 +463,10 @@ async fn ask_calendar(
     };
     planner.keep(&key, visit.clone());
     let (heading, text) = match answer.status {
-        StatusCode::OK => (
-            "The calendar answered",
-            "The token was active and had the scope.",
-        ),
-        StatusCode::FORBIDDEN => (
-            "The calendar refused",
-            "The token is active, but you did not allow this.",
-        ),
+        StatusCode::OK => ("The calendar answered", "The token was active and had the scope."),
+        StatusCode::FORBIDDEN => {
+            ("The calendar refused", "The token is active, but you did not allow this.")
+        }
         StatusCode::UNAUTHORIZED => ("The calendar refused", "The token is not active any more."),
         _ => ("The calendar refused", "See below what it said."),
     };
@@ -561,23 +477,13 @@ async fn refresh(State(planner): State<Planner>, headers: HeaderMap) -> Response
     let Some((key, mut visit)) = planner.visit(&headers) else {
         return Redirect::to("/").into_response();
     };
-    let Some(token) = visit
-        .tokens
-        .as_ref()
-        .and_then(|tokens| tokens.refresh.clone())
-    else {
+    let Some(token) = visit.tokens.as_ref().and_then(|tokens| tokens.refresh.clone()) else {
         return Redirect::to("/").into_response();
     };
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", token.as_str()),
-    ];
+    let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
     let notes = ["", "used now, and retired by it"];
     let title = "Planner asked for a new access token, without you";
-    let Some(answer) = planner
-        .call_server("/token", title, &form, &notes, &mut visit)
-        .await
-    else {
+    let Some(answer) = planner.call_server("/token", title, &form, &notes, &mut visit).await else {
         return unreachable_party(&planner, &visit);
     };
     if let Some(tokens) = tokens_of(&answer, visit.tokens.as_ref()) {
@@ -591,11 +497,7 @@ async fn refresh(State(planner): State<Planner>, headers: HeaderMap) -> Response
             "There are new tokens, and the old refresh token is retired.",
         )
     } else {
-        planner.page(
-            &visit,
-            "The refresh was refused",
-            "See below what the server said.",
-        )
+        planner.page(&visit, "The refresh was refused", "See below what the server said.")
     }
 }
 
@@ -610,9 +512,7 @@ async fn revoke(State(planner): State<Planner>, headers: HeaderMap) -> Response 
     let form = [("token", token.as_str())];
     let notes = ["with it dies every access token of the same authorization"];
     let title = "Planner gave its access back";
-    let Some(answer) = planner
-        .call_server("/revoke", title, &form, &notes, &mut visit)
-        .await
+    let Some(answer) = planner.call_server("/revoke", title, &form, &notes, &mut visit).await
     else {
         return unreachable_party(&planner, &visit);
     };
@@ -624,11 +524,7 @@ async fn revoke(State(planner): State<Planner>, headers: HeaderMap) -> Response 
             "Planner still holds the tokens, but they open nothing. Read the events to see.",
         )
     } else {
-        planner.page(
-            &visit,
-            "The revocation was refused",
-            "See below what the server said.",
-        )
+        planner.page(&visit, "The revocation was refused", "See below what the server said.")
     }
 }
 
@@ -641,9 +537,5 @@ async fn forget(State(planner): State<Planner>, headers: HeaderMap) -> Response 
 
 async fn style() -> Response {
     let css = HeaderValue::from_static("text/css; charset=utf-8");
-    (
-        [(header::CONTENT_TYPE, css)],
-        include_str!("templates/planner.css"),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, css)], include_str!("templates/planner.css")).into_response()
 }

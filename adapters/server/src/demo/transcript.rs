@@ -24,10 +24,7 @@ pub(super) struct Line {
 }
 
 pub(super) fn line(text: impl Into<String>, note: &'static str) -> Line {
-    Line {
-        text: text.into(),
-        note,
-    }
+    Line { text: text.into(), note }
 }
 
 /// A secret as it may be shown: enough of it to recognise it on the next page.

@@ -226,15 +226,13 @@ impl<C: Stopwatch + Clone> Directory<C> {
         username: &str,
         disabled: bool,
     ) -> Result<User, DirectoryError> {
-        self.change_existing(username, |user| user.disabled = disabled)
-            .await
+        self.change_existing(username, |user| user.disabled = disabled).await
     }
 
     /// Removes a user. The name can be registered again, as somebody else.
     pub async fn remove(&self, username: &str) -> Result<User, DirectoryError> {
         let now = self.inner.clock.now();
-        self.change_existing(username, |user| user.remove(now))
-            .await
+        self.change_existing(username, |user| user.remove(now)).await
     }
 
     async fn change_existing(
@@ -343,11 +341,7 @@ where
 {
     async fn verify(&self, credentials: &Credentials) -> Result<Verdict, AuthenticatorError> {
         let name = Name::typed(&credentials.username);
-        if let Err(wait) = self
-            .inner
-            .throttle
-            .count(&name.digest(), credentials.source)
-        {
+        if let Err(wait) = self.inner.throttle.count(&name.digest(), credentials.source) {
             return Ok(Verdict::Throttled {
                 retry_after: Duration::from_secs(wait.as_millis().div_ceil(1000) as u64),
             });
@@ -355,17 +349,11 @@ where
         let key = name.key().map_err(AuthenticatorError::unavailable)?;
         let found = self.load(&key).await;
         let found = found.map_err(AuthenticatorError::unavailable)?;
-        let user = found
-            .map(|(_, user)| user)
-            .filter(|user| !user.is_removed());
+        let user = found.map(|(_, user)| user).filter(|user| !user.is_removed());
         // Whoever is unknown, or disabled, costs as much as a wrong password: whether there is such
         // an account must not be measurable.
         let hash = user.as_ref().map(|user| user.password_hash.as_str());
-        let verified = self
-            .inner
-            .passwords
-            .verify(&credentials.password, hash)
-            .await;
+        let verified = self.inner.passwords.verify(&credentials.password, hash).await;
         match (verified, user) {
             (Ok(true), Some(user)) if !user.disabled => Ok(Verdict::Verified(user.into())),
             (Ok(_), _) => Ok(Verdict::Refused),
@@ -393,16 +381,12 @@ fn halves(seed: [u8; 32]) -> ([u8; 16], [u8; 16]) {
 
 impl<C: Stopwatch> Clone for Directory<C> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<C: Stopwatch> fmt::Debug for Directory<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory")
-            .field("storage", &self.inner.storage)
-            .finish_non_exhaustive()
+        f.debug_struct("Directory").field("storage", &self.inner.storage).finish_non_exhaustive()
     }
 }

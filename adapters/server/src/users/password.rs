@@ -82,9 +82,7 @@ impl Passwords {
         let (argon2, password) = (self.argon2.clone(), password.clone());
         let matches = self.run(move || {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
-            Ok(argon2
-                .verify_password(password.expose().as_bytes(), &hash)
-                .is_ok())
+            Ok(argon2.verify_password(password.expose().as_bytes(), &hash).is_ok())
         });
         Ok(matches.await?? && known)
     }
@@ -140,30 +138,13 @@ mod tests {
         let passwords = passwords();
         let password = SecretString::new("correct horse battery staple");
         let hash = passwords.hash(&password, [1; 16]).await.expect("hashed");
-        assert!(
-            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{hash}"
-        );
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         // What is checked for nobody costs the same.
-        assert!(
-            passwords
-                .dummy
-                .starts_with("$argon2id$v=19$m=19456,t=2,p=1$")
-        );
+        assert!(passwords.dummy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_eq!(passwords.dummy.len(), hash.len());
-        assert!(
-            passwords
-                .verify(&password, Some(&hash))
-                .await
-                .expect("checked")
-        );
+        assert!(passwords.verify(&password, Some(&hash)).await.expect("checked"));
         let wrong = SecretString::new("correct horse battery stapler");
-        assert!(
-            !passwords
-                .verify(&wrong, Some(&hash))
-                .await
-                .expect("checked")
-        );
+        assert!(!passwords.verify(&wrong, Some(&hash)).await.expect("checked"));
         assert!(!passwords.verify(&password, None).await.expect("checked"));
     }
 
@@ -173,12 +154,7 @@ mod tests {
         let passwords = passwords();
         let [long, other] = ["a", "b"].map(|end| SecretString::new("x".repeat(72) + end));
         let hash = passwords.hash(&long, [1; 16]).await.expect("hashed");
-        assert!(
-            !passwords
-                .verify(&other, Some(&hash))
-                .await
-                .expect("checked")
-        );
+        assert!(!passwords.verify(&other, Some(&hash)).await.expect("checked"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,10 +173,6 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let refused = passwords.verify(&password, None).await;
         assert!(matches!(refused, Err(NotHashed::Busy)));
-        assert_eq!(
-            begun.elapsed(),
-            Duration::ZERO,
-            "nobody waits in a full queue"
-        );
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waits in a full queue");
     }
 }

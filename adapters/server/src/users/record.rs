@@ -92,11 +92,7 @@ impl From<UserRecord> for User {
 
 impl From<UserRecord> for Account {
     fn from(user: UserRecord) -> Self {
-        Self {
-            subject: user.subject,
-            username: user.username,
-            claims: user.claims,
-        }
+        Self { subject: user.subject, username: user.username, claims: user.claims }
     }
 }
 

@@ -57,10 +57,7 @@ async fn a_name_is_compared_without_case_and_shown_as_it_was_registered() {
             verdict(&directory, &guess(name, PASSWORD, "192.0.2.1")).await,
             "verified Alice@Example.com"
         );
-        assert_eq!(
-            directory.find(name).await.expect("found"),
-            Some(user.clone())
-        );
+        assert_eq!(directory.find(name).await.expect("found"), Some(user.clone()));
     }
 }
 
@@ -68,20 +65,9 @@ async fn a_name_is_compared_without_case_and_shown_as_it_was_registered() {
 async fn names_that_could_be_mistaken_and_passwords_that_could_be_guessed_are_refused() {
     let (directory, _) = directory(Sources::Direct);
     let password = SecretString::new(PASSWORD);
-    for bad in [
-        "",
-        "a b",
-        "a\u{200b}",
-        "a/b",
-        "a\nb",
-        "<b>",
-        &"a".repeat(65),
-    ] {
+    for bad in ["", "a b", "a\u{200b}", "a/b", "a\nb", "<b>", &"a".repeat(65)] {
         let refused = directory.add(bad, &password).await;
-        assert!(
-            matches!(refused, Err(DirectoryError::BadName(_))),
-            "{bad:?}"
-        );
+        assert!(matches!(refused, Err(DirectoryError::BadName(_))), "{bad:?}");
     }
     for bad in ["", "1234567", &"x".repeat(1025)] {
         let refused = directory.add("alice", &SecretString::new(bad)).await;
@@ -124,11 +110,7 @@ async fn guesses_are_throttled_per_account_whether_there_is_one_or_not() {
         for n in 0..10 {
             // From everywhere, and under every spelling of the name.
             let source = format!("198.51.100.{n}");
-            let spelling = if n % 2 == 0 {
-                name.to_uppercase()
-            } else {
-                format!(" {name}")
-            };
+            let spelling = if n % 2 == 0 { name.to_uppercase() } else { format!(" {name}") };
             let wrong = guess(&spelling, "wrong password", &source);
             assert_eq!(verdict(&directory, &wrong).await, "refused");
         }
@@ -194,21 +176,9 @@ fn who_has_calmed_down_is_forgotten() {
 #[tokio::test]
 async fn a_subject_is_never_given_to_somebody_else() {
     let (directory, _, first) = with_user("alice").await;
-    assert!(
-        directory
-            .account(&first.subject)
-            .await
-            .expect("asked")
-            .is_some()
-    );
+    assert!(directory.account(&first.subject).await.expect("asked").is_some());
     directory.remove("alice").await.expect("removed");
-    assert!(
-        directory
-            .account(&first.subject)
-            .await
-            .expect("asked")
-            .is_none()
-    );
+    assert!(directory.account(&first.subject).await.expect("asked").is_none());
     assert_eq!(directory.find("alice").await.expect("asked"), None);
     let gone = directory.set_disabled("alice", false).await;
     assert!(matches!(gone, Err(DirectoryError::Unknown(_))));
@@ -216,13 +186,7 @@ async fn a_subject_is_never_given_to_somebody_else() {
     let password = SecretString::new("another password");
     let second = directory.add("alice", &password).await.expect("free again");
     assert_ne!(second.subject, first.subject);
-    assert!(
-        directory
-            .account(&first.subject)
-            .await
-            .expect("asked")
-            .is_none()
-    );
+    assert!(directory.account(&first.subject).await.expect("asked").is_none());
     let account = directory.account(&second.subject).await.expect("asked");
     assert_eq!(account.expect("stands").username, "alice");
     assert_eq!(directory.list().await.expect("listed"), [second]);
@@ -232,35 +196,14 @@ async fn a_subject_is_never_given_to_somebody_else() {
 async fn a_disabled_account_does_not_stand_and_can_come_back() {
     let (directory, _, user) = with_user("alice").await;
     let right = guess("alice", PASSWORD, "192.0.2.1");
-    directory
-        .set_disabled("alice", true)
-        .await
-        .expect("disabled");
-    assert!(
-        directory
-            .account(&user.subject)
-            .await
-            .expect("asked")
-            .is_none()
-    );
+    directory.set_disabled("alice", true).await.expect("disabled");
+    assert!(directory.account(&user.subject).await.expect("asked").is_none());
     assert_eq!(verdict(&directory, &right).await, "refused");
-    directory
-        .set_disabled("alice", false)
-        .await
-        .expect("enabled");
-    assert!(
-        directory
-            .account(&user.subject)
-            .await
-            .expect("asked")
-            .is_some()
-    );
+    directory.set_disabled("alice", false).await.expect("enabled");
+    assert!(directory.account(&user.subject).await.expect("asked").is_some());
     assert_eq!(verdict(&directory, &right).await, "verified alice");
     let password = SecretString::new("another password");
-    let changed = directory
-        .set_password("ALICE", &password)
-        .await
-        .expect("changed");
+    let changed = directory.set_password("ALICE", &password).await.expect("changed");
     assert_eq!(changed.subject, user.subject);
     assert_eq!(verdict(&directory, &right).await, "refused");
 }
@@ -276,10 +219,7 @@ async fn of_several_registrations_of_one_name_exactly_one_wins() {
     }
     let added = adding.join_all().await;
     let won = added.iter().filter(|added| added.is_ok()).count();
-    let lost = added
-        .iter()
-        .filter(|added| matches!(added, Err(DirectoryError::Exists(_))))
-        .count();
+    let lost = added.iter().filter(|added| matches!(added, Err(DirectoryError::Exists(_)))).count();
     assert_eq!((won, lost), (1, 3));
     assert_eq!(directory.list().await.expect("listed").len(), 1);
 }

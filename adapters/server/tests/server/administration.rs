@@ -18,36 +18,20 @@ fn clients_are_added_shown_renewed_and_removed() {
     in_both_cases(|world| {
         let added = world.add_client(&["--id", "app"]);
         assert_eq!(added["client_id"], "app");
-        assert_eq!(
-            added["grant_types"],
-            json!(["authorization_code", "refresh_token"])
-        );
+        assert_eq!(added["grant_types"], json!(["authorization_code", "refresh_token"]));
         let secret = text(&added, "client_secret");
         assert!(secret.starts_with("grk_"));
 
         let shown = world.run(&["client", "show", "app", "--json"]).json();
         assert_eq!(shown["client_secret"], Value::Null, "shown once");
-        assert_eq!(
-            shown["redirect_uris"],
-            json!(["https://app.example/callback"])
-        );
+        assert_eq!(shown["redirect_uris"], json!(["https://app.example/callback"]));
         assert_eq!(shown["scope"], "calendar.read calendar.write");
 
-        let renewed = world
-            .run(&["client", "rotate-secret", "app", "--json"])
-            .json();
+        let renewed = world.run(&["client", "rotate-secret", "app", "--json"]).json();
         assert_ne!(renewed["client_secret"], added["client_secret"]);
         assert_eq!(renewed["secrets"].as_array().expect("a list").len(), 2);
 
-        let service = [
-            "client",
-            "add",
-            "--name",
-            "Job",
-            "--grant",
-            "client_credentials",
-            "--json",
-        ];
+        let service = ["client", "add", "--name", "Job", "--grant", "client_credentials", "--json"];
         let service = world.run(&service).json();
         assert!(text(&service, "client_id").starts_with("client-"));
 
@@ -56,10 +40,7 @@ fn clients_are_added_shown_renewed_and_removed() {
         let header = lines.next().expect("a header");
         let column = header.find("NAME").expect("a column");
         assert_eq!(lines.clone().count(), 2);
-        assert!(
-            lines.all(|line| ["App", "Job"].contains(&&line[column..column + 3])),
-            "{table}"
-        );
+        assert!(lines.all(|line| ["App", "Job"].contains(&&line[column..column + 3])), "{table}");
 
         assert_eq!(world.run(&["client", "remove", "app"]).ok(), "Done.\n");
         let gone = world.run(&["client", "show", "app"]).failed();
@@ -72,24 +53,12 @@ fn clients_are_added_shown_renewed_and_removed() {
 #[test]
 fn a_person_is_told_the_secret_once() {
     let world = World::new();
-    let added = world.run(&[
-        "client",
-        "add",
-        "--name",
-        "App",
-        "--redirect-uri",
-        "https://a.example/",
-    ]);
+    let added =
+        world.run(&["client", "add", "--name", "App", "--redirect-uri", "https://a.example/"]);
     let added = added.ok();
     assert!(added.contains("client_secret  grk_"), "{added}");
     assert!(added.contains("never again"), "{added}");
-    let public = [
-        "--name",
-        "App",
-        "--redirect-uri",
-        "https://a.example/",
-        "--public",
-    ];
+    let public = ["--name", "App", "--redirect-uri", "https://a.example/", "--public"];
     let public = world.run(&[&["client", "add"][..], &public].concat()).ok();
     assert!(!public.contains("client_secret"), "{public}");
 }
@@ -128,39 +97,23 @@ fn every_kind_of_client_can_be_asked_for() {
 fn a_client_that_cannot_be_registered_is_explained() {
     let world = World::new();
     let add = |more: &[&str]| {
-        let args = [
-            "client",
-            "add",
-            "--name",
-            "App",
-            "--redirect-uri",
-            "https://a.example/",
-        ];
+        let args = ["client", "add", "--name", "App", "--redirect-uri", "https://a.example/"];
         world.run(&[&args[..], more].concat()).failed()
     };
     let failed = add(&["--scope", "calendar.read nope"]);
-    assert!(
-        failed.contains("no scope nope is defined") && failed.contains("[scopes]"),
-        "{failed}"
-    );
+    assert!(failed.contains("no scope nope is defined") && failed.contains("[scopes]"), "{failed}");
     // RFC 9700 section 4.15.1.
     let failed = add(&["--id", "user-1"]);
     assert!(failed.contains("cannot begin with \"user-\""), "{failed}");
     let failed = add(&["--id", "a b"]);
     assert!(failed.contains("1 to 128 characters"), "{failed}");
     let failed = add(&["--grant", "client_credentials", "--public"]);
-    assert!(
-        failed.contains("confidential client (RFC 6749 section 4.4)"),
-        "{failed}"
-    );
+    assert!(failed.contains("confidential client (RFC 6749 section 4.4)"), "{failed}");
     let failed = add(&["--redirect-uri", "http://app.example/"]);
     assert!(failed.contains("redirect_uri"), "{failed}");
     world.add_client(&["--id", "app"]);
     let failed = add(&["--id", "app"]);
-    assert!(
-        failed.contains("a client with this client_id exists"),
-        "{failed}"
-    );
+    assert!(failed.contains("a client with this client_id exists"), "{failed}");
     let unknown = world.run(&["client", "add", "--name", "App", "--grant", "password"]);
     assert_eq!(unknown.status.code(), Some(2));
 }
@@ -178,10 +131,7 @@ fn users_are_added_listed_changed_and_removed() {
         let disabled = world.run(&["user", "disable", "alice", "--json"]).json();
         assert_eq!(disabled["disabled"], true);
         let table = world.run(&["user", "list"]).ok();
-        let alice_line = table
-            .lines()
-            .find(|line| line.starts_with("Alice"))
-            .expect("there");
+        let alice_line = table.lines().find(|line| line.starts_with("Alice")).expect("there");
         assert!(alice_line.contains("disabled"), "{table}");
         let enabled = world.run(&["user", "enable", "alice", "--json"]).json();
         assert_eq!(enabled["disabled"], false);
@@ -214,13 +164,7 @@ fn a_password_is_read_with_care() {
     let failed = world.run(&["user", "add", "bob"]).failed();
     assert!(failed.contains("--password-stdin"), "{failed}");
     // There is no way to say it where others can read it.
-    assert_eq!(
-        world
-            .run(&["user", "add", "bob", "--password=12345678"])
-            .status
-            .code(),
-        Some(2)
-    );
+    assert_eq!(world.run(&["user", "add", "bob", "--password=12345678"]).status.code(), Some(2));
 }
 
 #[test]
@@ -237,16 +181,10 @@ fn grants_are_listed_and_revoked() {
     });
 
     let all = world.run(&["grant", "list", "--json"]).json();
-    let active: Vec<&Value> = all
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter(|grant| grant["state"] == "active")
-        .collect();
+    let active: Vec<&Value> =
+        all.as_array().expect("a list").iter().filter(|grant| grant["state"] == "active").collect();
     assert_eq!(active.len(), 2);
-    let alices = world
-        .run(&["grant", "list", "--user", "Alice", "--json"])
-        .json();
+    let alices = world.run(&["grant", "list", "--user", "Alice", "--json"]).json();
     assert_eq!(alices[0]["username"], "alice");
     assert_eq!(alices[0]["scope"], "calendar.read");
     let id = text(&alices[0], "id");
@@ -271,10 +209,7 @@ fn grants_are_listed_and_revoked() {
     world.run(&["grant", "revoke", "--client", "app"]).ok();
     assert!(!browser.is_active(&client, third));
 
-    for wrong in [
-        &["grant", "revoke"][..],
-        &["grant", "revoke", "x", "--client", "y"],
-    ] {
+    for wrong in [&["grant", "revoke"][..], &["grant", "revoke", "x", "--client", "y"]] {
         assert_eq!(world.run(wrong).status.code(), Some(2), "one of three");
     }
 }
@@ -295,25 +230,15 @@ fn what_is_done_to_an_account_reaches_its_tokens_and_sessions() {
     ] {
         let mut browser = server.browser();
         let tokens = browser.tokens(&client, name);
-        let (access, refresh) = (
-            text(&tokens, "access_token"),
-            text(&tokens, "refresh_token"),
-        );
+        let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
         assert!(browser.is_active(&client, access));
 
         world.run_with(command, "another password").ok();
         assert!(!browser.is_active(&client, access), "{name}");
         let refused = browser.refresh(&client, refresh);
-        assert_eq!(
-            (refused.status, &refused.json()["error"]),
-            (400, &json!("invalid_grant"))
-        );
+        assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_grant")));
         let page = browser.authorize(text(&client, "client_id"));
-        assert!(
-            page.body.contains("name=\"password\""),
-            "the session is over: {}",
-            page.body
-        );
+        assert!(page.body.contains("name=\"password\""), "the session is over: {}", page.body);
         let signed_in = browser.sign_in(&page, name, PASSWORD);
         assert_eq!(signed_in.location, None, "{name}");
     }
@@ -322,20 +247,10 @@ fn what_is_done_to_an_account_reaches_its_tokens_and_sessions() {
     world.run(&["user", "enable", "disabled"]).ok();
     let tokens = browser.tokens(&client, "disabled");
     assert!(browser.is_active(&client, text(&tokens, "access_token")));
-    let grants = world
-        .run(&["grant", "list", "--user", "disabled", "--json"])
-        .json();
-    let states: Vec<&str> = grants
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|grant| text(grant, "state"))
-        .collect();
-    assert_eq!(
-        states.iter().filter(|state| **state == "active").count(),
-        1,
-        "{states:?}"
-    );
+    let grants = world.run(&["grant", "list", "--user", "disabled", "--json"]).json();
+    let states: Vec<&str> =
+        grants.as_array().expect("a list").iter().map(|grant| text(grant, "state")).collect();
+    assert_eq!(states.iter().filter(|state| **state == "active").count(), 1, "{states:?}");
 }
 
 #[test]
@@ -350,10 +265,7 @@ fn guesses_are_throttled_and_a_header_does_not_help() {
     let mut throttled = None;
     for n in 0..30 {
         let spoofed = format!("203.0.113.{n}");
-        let headers = [
-            ("x-forwarded-for", &*spoofed),
-            ("forwarded", "for=203.0.113.9"),
-        ];
+        let headers = [("x-forwarded-for", &*spoofed), ("forwarded", "for=203.0.113.9")];
         let answer = browser.sign_in_with(&page, "alice", "a wrong password", &headers);
         if answer.status == 429 {
             throttled = answer.retry_after;
@@ -367,11 +279,7 @@ fn guesses_are_throttled_and_a_header_does_not_help() {
 #[test]
 fn a_store_that_is_not_there_is_not_made_by_asking() {
     let world = World::new();
-    for args in [
-        &["client", "list"][..],
-        &["user", "remove", "alice"],
-        &["grant", "list"],
-    ] {
+    for args in [&["client", "list"][..], &["user", "remove", "alice"], &["grant", "list"]] {
         let failed = world.run(args).failed();
         assert!(failed.contains("there is no store in"), "{failed}");
         assert!(failed.contains("--storage sled:DIR"), "{failed}");
@@ -379,10 +287,7 @@ fn a_store_that_is_not_there_is_not_made_by_asking() {
     assert!(!world.data().exists());
     let memory = ["user", "list", "--storage", "memory:"];
     let failed = world.run(&memory).failed();
-    assert!(
-        failed.contains("memory:") && failed.contains("--admin-socket"),
-        "{failed}"
-    );
+    assert!(failed.contains("memory:") && failed.contains("--admin-socket"), "{failed}");
 }
 
 #[test]
@@ -394,22 +299,11 @@ fn a_server_in_memory_is_administered_over_a_socket_of_its_own() {
     let server = crate::world::Server::start(world.command(&[&["serve"][..], &memory].concat()));
     world
         .run(
-            &[
-                &[
-                    "client",
-                    "add",
-                    "--name",
-                    "Job",
-                    "--grant=client_credentials",
-                ][..],
-                &memory,
-            ]
-            .concat(),
+            &[&["client", "add", "--name", "Job", "--grant=client_credentials"][..], &memory]
+                .concat(),
         )
         .ok();
-    let listed = world
-        .run(&[&["client", "list", "--json"][..], &memory].concat())
-        .json();
+    let listed = world.run(&[&["client", "list", "--json"][..], &memory].concat()).json();
     assert_eq!(listed.as_array().expect("a list").len(), 1);
     // Another server does not take the socket away.
     let failed = world.run(&[&["serve"][..], &memory].concat()).failed();

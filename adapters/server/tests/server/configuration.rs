@@ -7,10 +7,7 @@ fn check(content: &str, args: &[&str], env: &[(&str, &str)]) -> Ran {
     let root = tempfile::TempDir::new().expect("a temporary directory");
     std::fs::write(root.path().join("grantor.toml"), content).expect("written");
     let mut command = grantor(&["check", "--config", "grantor.toml"]);
-    command
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(root.path());
+    command.args(args).envs(env.iter().copied()).current_dir(root.path());
     Ran::of(command, "")
 }
 
@@ -51,32 +48,14 @@ fn flags_outweigh_the_environment_which_outweighs_the_file_which_outweighs_the_d
                 "./grantor-data/admin.sock",
             ],
         ),
-        (
-            check(file, &[], &[]),
-            [
-                "http://localhost:1",
-                "127.0.0.1:1",
-                "sled:file",
-                "file.sock",
-            ],
-        ),
+        (check(file, &[], &[]), ["http://localhost:1", "127.0.0.1:1", "sled:file", "file.sock"]),
         (
             check(file, &[], &env),
-            [
-                "http://localhost:2",
-                "127.0.0.1:2",
-                "sled:environment",
-                "environment.sock",
-            ],
+            ["http://localhost:2", "127.0.0.1:2", "sled:environment", "environment.sock"],
         ),
         (
             check(file, &flags, &env),
-            [
-                "http://localhost:3",
-                "127.0.0.1:3",
-                "sled:flag",
-                "flag.sock",
-            ],
+            ["http://localhost:3", "127.0.0.1:3", "sled:flag", "flag.sock"],
         ),
     ] {
         let output = output.ok();
@@ -133,11 +112,7 @@ fn everything_that_can_be_configured_arrives() {
     ] {
         assert_eq!(shown(&output, name), value, "{name}");
     }
-    let off = check(
-        "issuer = \"http://localhost\"\n[refresh]\nenabled = false",
-        &[],
-        &[],
-    );
+    let off = check("issuer = \"http://localhost\"\n[refresh]\nenabled = false", &[], &[]);
     assert_eq!(shown(&off.ok(), "refresh.enabled"), "false");
 }
 
@@ -191,10 +166,7 @@ fn a_mistake_is_explained_with_its_line_and_what_to_write_instead() {
             "line 1: `localhost` is not an address to listen on; write an IP address and a port, such \
              as \"127.0.0.1:8400\"",
         ),
-        (
-            "storage = \"redis:x\"",
-            "line 1: `redis:x` is not a storage; write sled:DIR",
-        ),
+        ("storage = \"redis:x\"", "line 1: `redis:x` is not a storage; write sled:DIR"),
         (
             "default_scope = \"calendar.read\"\n[scopes.calendar]\ndescription = \"x\"",
             "line 1: default_scope must name scopes that exist; defined are calendar",
@@ -211,10 +183,7 @@ fn a_mistake_is_explained_with_its_line_and_what_to_write_instead() {
             "[scopes.a]\ndescripton = \"x\"\ndescription = \"x\"",
             "line 1: a scope has no setting `descripton`; write `description`, and translations",
         ),
-        (
-            "\n[scopes.\"a b\"]\ndescription = \"x\"",
-            "line 2: `a b` cannot be a scope",
-        ),
+        ("\n[scopes.\"a b\"]\ndescription = \"x\"", "line 2: `a b` cannot be a scope"),
         (
             "[policy]\nlisten = \"127.0.0.1:1\"",
             "line 2: `listen` is no setting of this section; write it above the first [section]",
@@ -224,10 +193,7 @@ fn a_mistake_is_explained_with_its_line_and_what_to_write_instead() {
             "`default_scope` is no setting of this section; write it above the first [section]",
         ),
         ("issuer = ", "line 1: "),
-        (
-            "issuer = \"http://localhost\"\nissuer = \"http://localhost\"",
-            "line 2: duplicate key",
-        ),
+        ("issuer = \"http://localhost\"\nissuer = \"http://localhost\"", "line 2: duplicate key"),
     ] {
         let failed = check(content, &[], &[("GRANTOR_ISSUER", "http://localhost")]).failed();
         assert!(
@@ -248,11 +214,7 @@ fn what_cannot_be_served_safely_is_not_served() {
     for value in ["1", "true", "yes"] {
         check("", &exposed, &[("GRANTOR_TLS_TERMINATED", value)]).ok();
     }
-    let undone = check(
-        "tls_terminated = true",
-        &exposed,
-        &[("GRANTOR_TLS_TERMINATED", "0")],
-    );
+    let undone = check("tls_terminated = true", &exposed, &[("GRANTOR_TLS_TERMINATED", "0")]);
     undone.failed();
 
     let failed = check("", &[], &[]).failed();
@@ -290,10 +252,7 @@ fn serve_checks_what_check_checks() {
     assert_eq!(world.run(&["client", "list"]).failed(), checked);
     std::fs::remove_file(world.config()).expect("removed");
     let failed = world.run(&["serve"]).failed();
-    assert!(
-        failed.contains("cannot read the configuration file"),
-        "{failed}"
-    );
+    assert!(failed.contains("cannot read the configuration file"), "{failed}");
     assert!(!world.data().exists());
 }
 
@@ -303,8 +262,5 @@ fn the_filter_of_the_log_is_explained_too() {
     let mut command = world.command(&["serve"]);
     command.env("RUST_LOG", "info,=");
     let failed = Ran::of(command, "").failed();
-    assert!(
-        failed.contains("RUST_LOG=info,grantor::audit=off"),
-        "{failed}"
-    );
+    assert!(failed.contains("RUST_LOG=info,grantor::audit=off"), "{failed}");
 }

@@ -80,11 +80,8 @@ const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_head_that_does_not_come_and_a_connection_that_idles_are_given_up() {
-    let (address, _, _trigger, _serving) = start(Limits {
-        header_timeout: SHORT,
-        ..Limits::default()
-    })
-    .await;
+    let (address, _, _trigger, _serving) =
+        start(Limits { header_timeout: SHORT, ..Limits::default() }).await;
     let slow = exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
     assert!(!slow.contains(" 200 "), "{slow}");
     assert_eq!(exchange(address, b"").await, "");
@@ -94,11 +91,8 @@ async fn a_head_that_does_not_come_and_a_connection_that_idles_are_given_up() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let (address, _, _trigger, _serving) = start(Limits {
-        body_timeout: SHORT,
-        ..Limits::default()
-    })
-    .await;
+    let (address, _, _trigger, _serving) =
+        start(Limits { body_timeout: SHORT, ..Limits::default() }).await;
     let slow = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
     let answer = exchange(address, slow).await;
     assert!(answer.ends_with("did not arrive in time"), "{answer}");
@@ -107,27 +101,18 @@ async fn a_body_that_does_not_come_is_given_up() {
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
     let (address, _, _trigger, _serving) = start(Limits::default()).await;
-    let long = format!(
-        "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
-        "x".repeat(64 * 1024)
-    );
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(64 * 1024));
     let answer = exchange(address, long.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let many = format!(
-        "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
-        "X-Many: x\r\n".repeat(1000)
-    );
+    let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(1000));
     let answer = exchange(address, many.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_so_many_connections_are_open_at_once() {
-    let (address, echo, _trigger, _serving) = start(Limits {
-        connections: 2,
-        ..Limits::default()
-    })
-    .await;
+    let (address, echo, _trigger, _serving) =
+        start(Limits { connections: 2, ..Limits::default() }).await;
     let mut exchanges = tokio::task::JoinSet::new();
     for _ in 0..12 {
         let request =
@@ -142,21 +127,15 @@ async fn only_so_many_connections_are_open_at_once() {
 
 #[tokio::test]
 async fn the_grace_of_a_shutdown_ends() {
-    let (address, echo, trigger, serving) = start(Limits {
-        grace: SHORT,
-        ..Limits::default()
-    })
-    .await;
+    let (address, echo, trigger, serving) =
+        start(Limits { grace: SHORT, ..Limits::default() }).await;
     let slow = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
     let cut_off = tokio::spawn(exchange(address, slow));
     while echo.active.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     trigger.stop();
-    tokio::time::timeout(PATIENCE, serving)
-        .await
-        .expect("it ends in time")
-        .expect("it ends well");
+    tokio::time::timeout(PATIENCE, serving).await.expect("it ends in time").expect("it ends well");
     assert_eq!(cut_off.await.expect("it ends"), "");
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
 }

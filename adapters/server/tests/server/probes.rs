@@ -71,10 +71,7 @@ impl Storage for Flaky {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_store_is_away_is_healthy_and_not_ready() {
-    let storage = Arc::new(Flaky {
-        memory: MemoryStorage::new(),
-        away: AtomicBool::new(false),
-    });
+    let storage = Arc::new(Flaky { memory: MemoryStorage::new(), away: AtomicBool::new(false) });
     let users = Directory::new(storage.clone(), Sources::Direct).expect("assembled");
     let server = AuthorizationServer::builder("http://127.0.0.1:8400".parse().expect("loopback"))
         .shared_storage(storage.clone())
@@ -84,12 +81,7 @@ async fn a_server_whose_store_is_away_is_healthy_and_not_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (_trigger, shutdown) = shutdown::channel();
-    tokio::spawn(serve(
-        listener,
-        App::new(server),
-        Limits::default(),
-        shutdown,
-    ));
+    tokio::spawn(serve(listener, App::new(server), Limits::default(), shutdown));
 
     let probed = tokio::task::spawn_blocking(move || {
         let mut browser = Browser::of(address);

@@ -11,11 +11,7 @@ use serde_json::Value;
 use crate::world::{PASSWORD, PATIENCE, Server, VERIFIER, World, text};
 
 fn mode(path: &Path) -> u32 {
-    std::fs::symlink_metadata(path)
-        .expect("there")
-        .permissions()
-        .mode()
-        & 0o777
+    std::fs::symlink_metadata(path).expect("there").permissions().mode() & 0o777
 }
 
 fn connect(server: &Server) -> TcpStream {
@@ -34,22 +30,16 @@ fn a_server_says_what_it_keeps_and_answers_its_probes() {
     let ready = browser.get("/readyz");
     assert_eq!((ready.status, &*ready.body), (200, "ready\n"));
     assert_eq!(browser.post("/readyz", &[]).status, 405);
-    let metadata = browser
-        .get("/.well-known/oauth-authorization-server")
-        .json();
+    let metadata = browser.get("/.well-known/oauth-authorization-server").json();
     assert_eq!(metadata["issuer"], "http://127.0.0.1:8400");
     assert_eq!(browser.get("/nothing?secret=1").status, 404);
 
     let log = server.stop();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |message: &str| {
         let found = lines.iter().find(|line| line["message"] == message);
-        found
-            .unwrap_or_else(|| panic!("no {message} in {log}"))
-            .clone()
+        found.unwrap_or_else(|| panic!("no {message} in {log}")).clone()
     };
     let listening = of("listening");
     assert_eq!(listening["durability"], "Power");
@@ -58,10 +48,7 @@ fn a_server_says_what_it_keeps_and_answers_its_probes() {
     let mut requests = lines.iter().filter(|line| line["message"] == "request");
     let last = requests.next_back().expect("logged");
     assert_eq!(last["path"], "/nothing", "without the query");
-    assert_eq!(
-        (&last["method"], &last["status"]),
-        (&"GET".into(), &404.into())
-    );
+    assert_eq!((&last["method"], &last["status"]), (&"GET".into(), &404.into()));
     assert!(last["micros"].is_u64());
     of("stopped");
 }
@@ -73,12 +60,7 @@ fn the_data_is_its_owners_and_nobody_elses() {
     let socket = world.data().join("admin.sock");
     assert_eq!(mode(&world.data()), 0o700);
     assert_eq!(mode(&socket), 0o600);
-    assert!(
-        std::fs::symlink_metadata(&socket)
-            .expect("there")
-            .file_type()
-            .is_socket()
-    );
+    assert!(std::fs::symlink_metadata(&socket).expect("there").file_type().is_socket());
     server.stop();
     assert!(!socket.exists(), "the socket goes with the server");
 }
@@ -93,9 +75,7 @@ fn a_second_server_on_the_same_directory_is_refused() {
     // Who has the directory but not the socket is told what to do.
     let elsewhere = world.root().join("elsewhere.sock");
     let elsewhere = elsewhere.to_str().expect("text");
-    let failed = world
-        .run(&["client", "list", "--admin-socket", elsewhere])
-        .failed();
+    let failed = world.run(&["client", "list", "--admin-socket", elsewhere]).failed();
     assert!(failed.contains("does not answer on"), "{failed}");
     server.stop();
 }
@@ -106,10 +86,7 @@ fn a_port_that_is_taken_is_named() {
     let server = world.serve();
     let address = server.address.to_string();
     let failed = other.run(&["serve", "--listen", &address]).failed();
-    assert!(
-        failed.contains(&format!("cannot listen on {address}: ")),
-        "{failed}"
-    );
+    assert!(failed.contains(&format!("cannot listen on {address}: ")), "{failed}");
     assert!(!other.data().join("admin.sock").exists());
 }
 
@@ -135,10 +112,7 @@ fn a_name_that_fits_no_socket_and_a_file_in_its_place_are_explained() {
     let long = world.root().join("x".repeat(200));
     let failed = world.run(&["serve", "--admin-socket", long.to_str().expect("text")]);
     let failed = failed.failed();
-    assert!(
-        failed.contains("choose a shorter --admin-socket"),
-        "{failed}"
-    );
+    assert!(failed.contains("choose a shorter --admin-socket"), "{failed}");
     let config = world.config();
     let failed = world.run(&["serve", "--admin-socket", config.to_str().expect("text")]);
     let failed = failed.failed();
@@ -163,10 +137,7 @@ fn nonsense_on_the_socket_is_answered_and_forgotten() {
     assert!(ask(b"{}\n").contains("failed"));
     assert!(ask(b"\"user_list\"\n").contains("users"));
     let guess = ask(b"{\"user_add\":{\"username\":\"a\",\"password\":\"hunter22\"\n");
-    assert!(
-        guess.contains("failed") && !guess.contains("hunter22"),
-        "{guess}"
-    );
+    assert!(guess.contains("failed") && !guess.contains("hunter22"), "{guess}");
     ask(&vec![b'x'; 1024 * 1024]);
     world.run(&["user", "list"]).ok();
     let log = server.stop();
@@ -179,9 +150,7 @@ fn a_request_under_way_is_answered_before_the_server_stops() {
     let server = world.serve();
     let _idle = connect(&server);
     let mut kept_alive = connect(&server);
-    kept_alive
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        .expect("sent");
+    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     let mut kept_alive = BufReader::new(kept_alive);
     let mut line = String::new();
     kept_alive.read_line(&mut line).expect("answered");
@@ -199,10 +168,7 @@ fn a_request_under_way_is_answered_before_the_server_stops() {
     let mut answer = BufReader::new(under_way.try_clone().expect("cloned"));
     line.clear();
     answer.read_line(&mut line).expect("answered");
-    assert!(
-        line.starts_with("HTTP/1.1 100"),
-        "the server waits for the body: {line}"
-    );
+    assert!(line.starts_with("HTTP/1.1 100"), "the server waits for the body: {line}");
 
     server.signal(Signal::TERM);
     // The end of the idle connection says that the shutdown has begun.
@@ -210,9 +176,7 @@ fn a_request_under_way_is_answered_before_the_server_stops() {
     kept_alive.read_to_end(&mut rest).expect("closed");
     under_way.write_all(body.as_bytes()).expect("sent");
     let mut text = String::new();
-    answer
-        .read_to_string(&mut text)
-        .expect("answered, then closed");
+    answer.read_to_string(&mut text).expect("answered, then closed");
     assert!(text.contains("HTTP/1.1 400"), "{text}");
     let (status, log) = server.wait();
     assert!(status.success(), "{status} {log}");
@@ -229,23 +193,14 @@ fn a_second_signal_does_not_wait() {
         )
         .expect("sent");
     let mut kept_alive = connect(&server);
-    kept_alive
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        .expect("sent");
+    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     let (mut line, mut rest) = (String::new(), Vec::new());
-    BufReader::new(&under_way)
-        .read_line(&mut line)
-        .expect("answered");
+    BufReader::new(&under_way).read_line(&mut line).expect("answered");
     server.signal(Signal::INT);
-    kept_alive
-        .read_to_end(&mut rest)
-        .expect("the shutdown has begun");
+    kept_alive.read_to_end(&mut rest).expect("the shutdown has begun");
     server.signal(Signal::INT);
     let (status, log) = server.wait();
-    assert!(
-        status.success() && log.contains("stopped without waiting"),
-        "{log}"
-    );
+    assert!(status.success() && log.contains("stopped without waiting"), "{log}");
 }
 
 #[test]
@@ -256,12 +211,7 @@ fn no_secret_reaches_the_log_however_much_is_logged() {
     let server = Server::start(command);
     world.add_user("alice");
     let client = world.add_client(&[]);
-    let renewed = [
-        "client",
-        "rotate-secret",
-        text(&client, "client_id"),
-        "--json",
-    ];
+    let renewed = ["client", "rotate-secret", text(&client, "client_id"), "--json"];
     let renewed = world.run(&renewed).json();
     let mut browser = server.browser();
     let page = browser.authorize(text(&client, "client_id"));
@@ -269,9 +219,7 @@ fn no_secret_reaches_the_log_however_much_is_logged() {
     let mut browser = server.browser();
     let tokens = browser.tokens(&client, "alice");
     assert!(browser.is_active(&client, text(&tokens, "access_token")));
-    let refreshed = browser
-        .refresh(&client, text(&tokens, "refresh_token"))
-        .json();
+    let refreshed = browser.refresh(&client, text(&tokens, "refresh_token")).json();
     browser.post("/token", &[("client_secret", "grk_wrong-and-secret")]);
     browser.get("/apps?access_token=in-the-query");
     let set = ["user", "set-password", "alice", "--password-stdin"];

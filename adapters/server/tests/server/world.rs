@@ -60,9 +60,7 @@ impl World {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = grantor(args);
-        command
-            .current_dir(self.root())
-            .env("GRANTOR_CONFIG", self.config());
+        command.current_dir(self.root()).env("GRANTOR_CONFIG", self.config());
         command
     }
 
@@ -121,16 +119,8 @@ impl Ran {
             .spawn()
             .expect("the command starts");
         // A command that does not read its input closes it.
-        let _ = child
-            .stdin
-            .take()
-            .expect("piped")
-            .write_all(stdin.as_bytes());
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = child.wait_with_output().expect("the command ends");
+        let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("the command ends");
         Self {
             status,
             stdout: String::from_utf8(stdout).expect("text"),
@@ -200,12 +190,7 @@ impl Server {
             let _ = child.kill();
             panic!("no server: {}", log.lock().expect("healthy"));
         };
-        Self {
-            child,
-            address,
-            log,
-            ended,
-        }
+        Self { child, address, log, ended }
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -216,9 +201,7 @@ impl Server {
 
     /// Waits for the end, and returns all that was logged.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        self.ended
-            .recv_timeout(PATIENCE)
-            .expect("the server ends in time");
+        self.ended.recv_timeout(PATIENCE).expect("the server ends in time");
         let status = self.child.wait().expect("the server ends");
         let log = self.log.lock().expect("healthy").clone();
         (status, log)
@@ -268,9 +251,7 @@ impl Answer {
             let (_, rest) = input.split_once(&format!("{name}=\"")).expect("there");
             rest.split_once('"').expect("closed").0.to_owned()
         };
-        inputs
-            .map(|input| (value(input, "name"), value(input, "value")))
-            .collect()
+        inputs.map(|input| (value(input, "name"), value(input, "value"))).collect()
     }
 }
 
@@ -280,10 +261,7 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 impl Browser {
     pub(crate) fn of(address: SocketAddr) -> Self {
-        Self {
-            base: format!("http://{address}"),
-            cookies: BTreeMap::new(),
-        }
+        Self { base: format!("http://{address}"), cookies: BTreeMap::new() }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -301,9 +279,7 @@ impl Browser {
         form: &[(&str, &str)],
         headers: &[(&str, &str)],
     ) -> Answer {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = ureq::http::Request::post(self.url(path))
             .header("content-type", "application/x-www-form-urlencoded");
         self.send(request, body, headers)
@@ -319,11 +295,8 @@ impl Browser {
         body: String,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let cookies: Vec<String> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !cookies.is_empty() {
             request = request.header("cookie", cookies.join("; "));
         }
