@@ -1,0 +1,98 @@
+//! What the pages are expected to say.
+
+/// A language of the browser and what the pages say in it.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) lang: &'static str,
+    /// As the browser asks for it.
+    pub(crate) accept: &'static str,
+    pub(crate) sign_in: &'static str,
+    pub(crate) sent_by: &'static str,
+    pub(crate) username: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) wrong: &'static str,
+    pub(crate) consent: &'static str,
+    pub(crate) signed_in_as: &'static str,
+    pub(crate) read: &'static str,
+    pub(crate) write: &'static str,
+    pub(crate) allow: &'static str,
+    pub(crate) deny: &'static str,
+    pub(crate) apps: &'static str,
+    pub(crate) no_apps: &'static str,
+    pub(crate) withdraw: &'static str,
+    pub(crate) withdrawn: &'static str,
+    pub(crate) sign_out: &'static str,
+    pub(crate) signed_out: &'static str,
+    pub(crate) sign_in_again: &'static str,
+    /// Title and advice.
+    pub(crate) expired: [&'static str; 2],
+    pub(crate) answered: [&'static str; 2],
+    pub(crate) another_browser: [&'static str; 2],
+    pub(crate) not_found: [&'static str; 2],
+}
+
+pub(crate) const ENGLISH: Words = Words {
+    lang: "en",
+    accept: "en-US,en",
+    sign_in: "Sign in",
+    sent_by: "Planner sent you here. Sign in to continue.",
+    username: "User name",
+    password: "Password",
+    wrong: "The user name or the password is not correct.",
+    consent: "Allow Planner to use your account?",
+    signed_in_as: "You are signed in as demo.",
+    read: "See the events in your calendar",
+    write: "Add events to your calendar",
+    allow: "Allow",
+    deny: "Deny",
+    apps: "Connected apps",
+    no_apps: "No app is connected to your account.",
+    withdraw: "Remove access",
+    withdrawn: "The app’s access has been removed.",
+    sign_out: "Sign out",
+    signed_out: "You are signed out",
+    sign_in_again: "Sign in again",
+    expired: [
+        "This page has expired",
+        "Go back to the app and start again.",
+    ],
+    answered: ["This page was answered already", "Go back to the app."],
+    another_browser: [
+        "This page was opened in another browser",
+        "start again in this browser",
+    ],
+    not_found: ["There is no such page", "Check the address"],
+};
+
+pub(crate) const KOREAN: Words = Words {
+    lang: "ko",
+    accept: "ko-KR,ko",
+    sign_in: "로그인",
+    sent_by: "Planner에서 로그인을 요청했습니다.",
+    username: "아이디",
+    password: "비밀번호",
+    wrong: "아이디 또는 비밀번호가 올바르지 않습니다.",
+    consent: "Planner 앱이 회원님의 계정을 사용하도록 허용하시겠습니까?",
+    signed_in_as: "demo 계정으로 로그인되어 있습니다.",
+    read: "캘린더의 일정 보기",
+    write: "캘린더에 일정 추가하기",
+    allow: "허용",
+    deny: "거부",
+    apps: "연결된 앱",
+    no_apps: "계정에 연결된 앱이 없습니다.",
+    withdraw: "연결 해제",
+    withdrawn: "앱의 연결을 해제했습니다.",
+    sign_out: "로그아웃",
+    signed_out: "로그아웃되었습니다",
+    sign_in_again: "다시 로그인",
+    expired: [
+        "페이지가 만료되었습니다",
+        "앱으로 돌아가 처음부터 다시 시작해 주세요.",
+    ],
+    answered: ["이미 응답한 페이지입니다", "앱으로 돌아가 주세요."],
+    another_browser: [
+        "다른 브라우저에서 연 페이지입니다",
+        "이 브라우저에서 다시 시작해 주세요.",
+    ],
+    not_found: ["페이지를 찾을 수 없습니다", "주소를 확인하거나"],
+};
