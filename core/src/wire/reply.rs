@@ -316,7 +316,10 @@ impl<'a> Replies<'a> {
     pub(crate) fn signed_out(self) -> Reply {
         let sign_in = self.path(APPS);
         let body = Body::SignedOut(SignedOutPage { sign_in: &sign_in });
-        let reply = self.page(body, None, None, "'none'");
+        let mut reply = self.page(body, None, None, "'none'");
+        // Browsers keep whole pages for their back button, `no-store` or not.
+        let cache = HeaderValue::from_static("\"cache\"");
+        reply.headers_mut().insert(HeaderName::from_static("clear-site-data"), cache);
         self.with_cookie(reply, Cookie::Session.clear(self.server.issuer()))
     }
 
