@@ -116,9 +116,6 @@ pub struct CodeIssued {
     /// What was allowed.
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
-    /// Whether less was allowed than asked for; the token response then says what.
-    #[serde(rename = "nr", default)]
-    pub narrowed: bool,
     /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
     #[serde(rename = "ce", default)]
     pub consent_epoch: u32,

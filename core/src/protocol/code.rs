@@ -212,7 +212,6 @@ pub(crate) fn issued(
     CodeIssued {
         subject: allowed.subject,
         auth_time: allowed.auth_time,
-        narrowed: allowed.scope != pending.scope,
         scope: allowed.scope,
         consent_epoch: allowed.consent_epoch,
         subject_epoch: allowed.subject_epoch,
