@@ -26,9 +26,7 @@ pub(crate) async fn sign_in(browser: &Browser) {
 pub(crate) async fn read(browser: &Browser) -> Sight {
     browser.click("read").await;
     browser
-        .until("an answer of the calendar", |sight| {
-            sight.heading.starts_with("The calendar")
-        })
+        .until("an answer of the calendar", |sight| sight.heading.starts_with("The calendar"))
         .await
 }
 
@@ -47,12 +45,7 @@ async fn allow_everything(words: &'static Words) {
 
     let page = browser.until_there_is("allow").await;
     assert_eq!(page.heading, words.consent);
-    for text in [
-        words.signed_in_as,
-        words.read,
-        words.write,
-        &demo.planner_host(),
-    ] {
+    for text in [words.signed_in_as, words.read, words.write, &demo.planner_host()] {
         assert!(page.says(text), "{text}: {page:#?}");
     }
     assert!(browser.is_ticked("scope-0").await && browser.is_ticked("scope-1").await);

@@ -21,21 +21,13 @@ async fn withdraw_what_was_allowed(words: &'static Words) {
 
     browser.click("apps").await;
     let page = browser.until_headed(words.apps).await;
-    for text in [
-        "Planner",
-        words.read,
-        words.write,
-        words.signed_in_as,
-        words.withdraw,
-    ] {
+    for text in ["Planner", words.read, words.write, words.signed_in_as, words.withdraw] {
         assert!(page.says(text), "{text}: {page:#?}");
     }
     assert!(page.has("withdraw-0") && !page.has("withdraw-1"));
     browser.look("apps").await;
     browser.click("withdraw-0").await;
-    let page = browser
-        .until(words.withdrawn, |sight| sight.says(words.withdrawn))
-        .await;
+    let page = browser.until(words.withdrawn, |sight| sight.says(words.withdrawn)).await;
     assert!(page.says(words.no_apps) && !page.has("withdraw-0"));
     browser.look("apps-withdrawn").await;
 
@@ -76,7 +68,6 @@ async fn sign_out_and_in_again(words: &'static Words) {
 
     // The page that was left cannot be had any more.
     browser.go(&demo.server("/apps")).await;
-    browser.until_headed(words.sign_in).await;
     browser.until_headed(words.sign_in).await;
     browser.fill("username", "demo").await;
     browser.fill("password", "not the password").await;

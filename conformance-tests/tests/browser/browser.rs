@@ -80,15 +80,14 @@ struct Chromedriver {
 }
 
 impl Chromedriver {
-    fn start() -> Self {
+    /// Starts it; it and Chromium put their temporary files into this directory.
+    fn start(scratch: &Path) -> Self {
         for (program, package) in [(CHROMIUM, "chromium"), (CHROMEDRIVER, "chromium-driver")] {
-            assert!(
-                Path::new(program).exists(),
-                "{program} is missing: install {package}"
-            );
+            assert!(Path::new(program).exists(), "{program} is missing: install {package}");
         }
         let mut child = Command::new(CHROMEDRIVER)
             .arg("--port=0")
+            .env("TMPDIR", scratch)
             // A group of their own, which Chromium and its helpers join.
             .process_group(0)
             .stdin(Stdio::null())
@@ -97,10 +96,7 @@ impl Chromedriver {
             .spawn()
             .expect("chromedriver runs");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut chromedriver = Self {
-            child,
-            url: String::new(),
-        };
+        let mut chromedriver = Self { child, url: String::new() };
         let mut said = Vec::new();
         while let Some(Ok(line)) = lines.next() {
             let port = line
@@ -155,17 +151,12 @@ impl ExtensionCommand for ComputedLabel {
 impl Browser {
     pub(crate) async fn open(words: &'static Words) -> Self {
         let profile = TempDir::new().expect("a directory");
-        let chromedriver = Chromedriver::start();
+        let chromedriver = Chromedriver::start(profile.path());
         let capabilities = capabilities(profile.path(), words).expect("they are JSON");
         let driver = WebDriver::new(&chromedriver.url, capabilities)
             .await
             .unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
-        Self {
-            driver: Some(driver),
-            _chromedriver: chromedriver,
-            words,
-            _profile: profile,
-        }
+        Self { driver: Some(driver), _chromedriver: chromedriver, words, _profile: profile }
     }
 
     fn driver(&self) -> &WebDriver {
@@ -175,10 +166,7 @@ impl Browser {
     // ---- Going about ----------------------------------------------------------------------
 
     pub(crate) async fn go(&self, url: &str) {
-        self.driver()
-            .goto(url)
-            .await
-            .unwrap_or_else(|error| panic!("{url}: {error}"));
+        self.driver().goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
     pub(crate) async fn back(&self) {
@@ -336,10 +324,7 @@ impl Browser {
     pub(crate) async fn look(&self, name: &str) {
         let sight = self.sight().await.expect("a page");
         assert_eq!(sight.lang, self.words.lang, "{name}");
-        assert!(
-            sight.title.contains(&sight.heading) || sight.title.contains('–'),
-            "{name}"
-        );
+        assert!(sight.title.contains(&sight.heading) || sight.title.contains('–'), "{name}");
         self.look_at_any(name).await;
     }
 
@@ -392,7 +377,7 @@ impl Browser {
     }
 
     /// Checks what the browser noticed all along, and closes it: no request to anybody else, no server
-    /// error, and nothing on the console but that an answer was a refusal.
+    /// error, and nothing on the console but that an answer was a refusal, or cleared what was kept.
     pub(crate) async fn close(mut self) {
         let driver = self.driver();
         for entry in driver.get_log("performance").await.expect("a log") {
@@ -416,10 +401,9 @@ impl Browser {
             }
         }
         for entry in driver.get_log("browser").await.expect("a log") {
-            let refusal = entry
-                .message
-                .contains("the server responded with a status of 4");
-            assert!(refusal, "on the console: {}", entry.message);
+            let refusal = entry.message.contains("the server responded with a status of 4");
+            let signed_out = entry.message.contains("Clear-Site-Data header on");
+            assert!(refusal || signed_out, "on the console: {}", entry.message);
         }
         if let Some(driver) = self.driver.take() {
             driver.quit().await.expect("it closes");
@@ -430,7 +414,7 @@ impl Browser {
 fn capabilities(profile: &Path, words: &Words) -> WebDriverResult<Capabilities> {
     let mut capabilities = ChromeCapabilities::new();
     capabilities.set_binary(CHROMIUM)?;
-    let profile = format!("--user-data-dir={}", profile.display());
+    let profile = format!("--user-data-dir={}", profile.join("profile").display());
     let language = format!("--lang={}", words.lang);
     for argument in [
         "--headless=new",

@@ -15,10 +15,8 @@ crate::in_both_languages!(
 );
 
 async fn taking_too_long(words: &'static Words) {
-    let (site, browser) = (
-        Site::start("Planner", "interaction_lifetime = \"3s\""),
-        Browser::open(words).await,
-    );
+    let (site, browser) =
+        (Site::start("Planner", "interaction_lifetime = \"3s\""), Browser::open(words).await);
     browser.go(&site.authorize("first")).await;
     let page = browser.until_there_is("login").await;
     let filled_in_late = browser.this_tab().await;
@@ -26,19 +24,11 @@ async fn taking_too_long(words: &'static Words) {
     browser.fill("password", "demo-password").await;
     browser.tab().await;
     browser.go(&page.url).await;
-    browser
-        .reload_until("the page has expired", |sight| {
-            sight.explains(words.expired)
-        })
-        .await;
+    browser.reload_until("the page has expired", |sight| sight.explains(words.expired)).await;
     browser.look("expired").await;
     browser.switch(&filled_in_late).await;
     browser.click("login").await;
-    browser
-        .until("the form has expired", |sight| {
-            sight.explains(words.expired)
-        })
-        .await;
+    browser.until("the form has expired", |sight| sight.explains(words.expired)).await;
     assert!(site.app.answers().is_empty());
     browser.close().await;
 }
@@ -50,33 +40,17 @@ async fn the_way_back(words: &'static Words) {
     browser.until_headed("Planner is connected").await;
     // One step is back to the page that was answered: anew, or as the browser kept it.
     browser.back().await;
-    let page = browser
-        .until("the page that was answered", |sight| {
-            sight.url == consent.url
-        })
-        .await;
+    let page = browser.until("the page that was answered", |sight| sight.url == consent.url).await;
     if page.has("allow") {
         browser.click("allow").await;
-        browser
-            .until("that it was answered", |sight| {
-                sight.explains(words.answered)
-            })
-            .await;
+        browser.until("that it was answered", |sight| sight.explains(words.answered)).await;
         browser.go(&consent.url).await;
     }
-    let page = browser
-        .until("that it was answered", |sight| {
-            sight.explains(words.answered)
-        })
-        .await;
+    let page = browser.until("that it was answered", |sight| sight.explains(words.answered)).await;
     assert!(!page.has("allow"));
     browser.look("answered").await;
     browser.reload().await;
-    browser
-        .until("that it was answered", |sight| {
-            sight.explains(words.answered)
-        })
-        .await;
+    browser.until("that it was answered", |sight| sight.explains(words.answered)).await;
     // What the app has still works, and there is one app.
     browser.go(&demo.planner("/")).await;
     browser.until_headed("Planner is connected").await;
@@ -90,22 +64,14 @@ async fn another_browser(words: &'static Words) {
     let consent = to_consent(&browser, &demo).await;
     let expected = words.another_browser;
     stranger.go(&consent.url).await;
-    stranger
-        .until("that it is another browser", |sight| {
-            sight.explains(expected)
-        })
-        .await;
+    stranger.until("that it is another browser", |sight| sight.explains(expected)).await;
     stranger.look("another-browser").await;
     // Not even somebody who is signed in there.
     stranger.go(&demo.server("/apps")).await;
     sign_in(&stranger).await;
     stranger.until_headed(words.apps).await;
     stranger.go(&consent.url).await;
-    let page = stranger
-        .until("that it is another browser", |sight| {
-            sight.explains(expected)
-        })
-        .await;
+    let page = stranger.until("that it is another browser", |sight| sight.explains(expected)).await;
     assert!(!page.has("allow"));
     // Whose page it is can go on.
     browser.click("allow").await;
@@ -140,10 +106,7 @@ async fn a_crash_with_the_app_still_there(words: &'static Words) {
     site.crash_and_restart();
     browser.click("allow").await;
     let page = browser.until_headed("The app").await;
-    assert!(
-        page.url
-            .starts_with(&format!("{}?code=", site.app.callback()))
-    );
+    assert!(page.url.starts_with(&format!("{}?code=", site.app.callback())));
     assert!(page.url.contains("&state=before+the+crash&"), "{page:#?}");
     assert_eq!(site.app.answers().len(), 1);
     assert_eq!(site.grants(), 1);
@@ -153,15 +116,9 @@ async fn a_crash_with_the_app_still_there(words: &'static Words) {
 async fn no_such_page(words: &'static Words) {
     let (demo, browser) = (Demo::start(), Browser::open(words).await);
     browser.go(&demo.server("/nowhere")).await;
-    browser
-        .until("that there is none", |sight| {
-            sight.explains(words.not_found)
-        })
-        .await;
+    browser.until("that there is none", |sight| sight.explains(words.not_found)).await;
     browser.look("not-found").await;
-    browser
-        .go(&demo.server("/authorize?client_id=nobody"))
-        .await;
+    browser.go(&demo.server("/authorize?client_id=nobody")).await;
     browser.until_there_is("error").await;
     browser.look("bad-request").await;
     browser.close().await;

@@ -19,18 +19,12 @@ fn profile() -> PathBuf {
 
 /// Where the pictures go.
 pub(crate) fn screenshots() -> PathBuf {
-    profile()
-        .parent()
-        .expect("target/PROFILE")
-        .join("screenshots")
+    profile().parent().expect("target/PROFILE").join("screenshots")
 }
 
 fn binary() -> PathBuf {
     let binary = profile().join("grantor");
-    assert!(
-        binary.exists(),
-        "build it first: cargo build -p grantor-server, in the same profile"
-    );
+    assert!(binary.exists(), "build it first: cargo build -p grantor-server, in the same profile");
     binary
 }
 
@@ -118,11 +112,7 @@ impl Demo {
             let port = three_free_ports();
             match Self::run(data.path(), port) {
                 Ok(process) => {
-                    return Self {
-                        process,
-                        data,
-                        port,
-                    };
+                    return Self { process, data, port };
                 }
                 Err(error) => said = error,
             }
@@ -132,9 +122,7 @@ impl Demo {
 
     fn run(data: &Path, port: u16) -> Result<Process, String> {
         let mut command = Command::new(binary());
-        command
-            .args(["demo", "--port", &port.to_string(), "--data"])
-            .arg(data.join("data"));
+        command.args(["demo", "--port", &port.to_string(), "--data"]).arg(data.join("data"));
         start(command, |line| line.contains("Ctrl-C"))
     }
 
@@ -183,11 +171,7 @@ impl Site {
              ko = \"캘린더의 일정 보기\"\n"
         );
         std::fs::write(home.path().join("grantor.toml"), config).expect("the configuration");
-        administer(
-            &home,
-            &["user", "add", "demo", "--password-stdin"],
-            "demo-password",
-        );
+        administer(&home, &["user", "add", "demo", "--password-stdin"], "demo-password");
         let added = administer(
             &home,
             &[
@@ -206,13 +190,7 @@ impl Site {
         let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
         let client_id = added["client_id"].as_str().expect("an id").to_owned();
         let process = Self::run(&home).expect("the server starts");
-        Self {
-            process,
-            home,
-            port,
-            client_id,
-            app,
-        }
+        Self { process, home, port, client_id, app }
     }
 
     fn run(home: &TempDir) -> Result<Process, String> {
@@ -240,10 +218,7 @@ impl Site {
             .append_pair("redirect_uri", &self.app.callback())
             .append_pair("scope", "read")
             .append_pair("state", state)
-            .append_pair(
-                "code_challenge",
-                "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-            )
+            .append_pair("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")
             .append_pair("code_challenge_method", "S256")
             .finish();
         self.url(&format!("/authorize?{query}"))
@@ -296,15 +271,8 @@ impl App {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let (answers, stop) = (
-            Arc::new(Mutex::new(Vec::new())),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let app = Self {
-            port,
-            answers: Arc::clone(&answers),
-            stop: Arc::clone(&stop),
-        };
+        let (answers, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let app = Self { port, answers: Arc::clone(&answers), stop: Arc::clone(&stop) };
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 if stop.load(Ordering::Relaxed) {

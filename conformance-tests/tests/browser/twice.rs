@@ -10,6 +10,7 @@ crate::in_both_languages!(
     the_same_answer_in_two_tabs,
     a_button_pressed_twice,
     two_authorizations_at_once,
+    a_sign_in_page_left_open,
 );
 
 async fn an_answer_after_the_code_was_used(words: &'static Words) {
@@ -23,11 +24,7 @@ async fn an_answer_after_the_code_was_used(words: &'static Words) {
     browser.until_headed("Planner is connected").await;
     browser.switch(&first).await;
     browser.click("allow").await;
-    browser
-        .until("that it was answered", |sight| {
-            sight.explains(words.answered)
-        })
-        .await;
+    browser.until("that it was answered", |sight| sight.explains(words.answered)).await;
     // Asking twice has broken nothing.
     browser.go(&demo.planner("/")).await;
     assert_eq!(read(&browser).await.heading, "The calendar answered");
@@ -79,27 +76,47 @@ async fn a_button_pressed_twice(words: &'static Words) {
 async fn two_authorizations_at_once(words: &'static Words) {
     let (site, browser) = (Site::start("Planner", ""), Browser::open(words).await);
     browser.go(&site.authorize("first")).await;
+    sign_in(&browser).await;
+    browser.until_there_is("allow").await;
+    let first = browser.this_tab().await;
+    browser.tab().await;
+    browser.go(&site.authorize("second")).await;
+    browser.until_there_is("allow").await;
+    browser.click("allow").await;
+    let page = browser.until_headed("The app").await;
+    assert!(page.url.contains("&state=second&"), "{page:#?}");
+    browser.switch(&first).await;
+    browser.click("allow").await;
+    let page = browser.until_headed("The app").await;
+    assert!(page.url.contains("&state=first&"), "{page:#?}");
+    two_answers(&site);
+    browser.close().await;
+}
+
+/// A page that asks for the password still, when another tab has signed in and allowed meanwhile.
+async fn a_sign_in_page_left_open(words: &'static Words) {
+    let (site, browser) = (Site::start("Planner", ""), Browser::open(words).await);
+    browser.go(&site.authorize("first")).await;
     browser.until_there_is("login").await;
     let first = browser.this_tab().await;
     browser.tab().await;
     browser.go(&site.authorize("second")).await;
     sign_in(&browser).await;
-    browser.until_there_is("allow").await;
     browser.click("allow").await;
-    let page = browser.until_headed("The app").await;
-    assert!(page.url.contains("&state=second&"), "{page:#?}");
-
-    // The first tab shows a sign-in page yet; the sign-in of the second is good for it too, and what
-    // was allowed there is not asked again.
+    browser.until_headed("The app").await;
     browser.switch(&first).await;
     sign_in(&browser).await;
     let page = browser.until_headed("The app").await;
     assert!(page.url.contains("&state=first&"), "{page:#?}");
+    two_answers(&site);
+    browser.close().await;
+}
+
+fn two_answers(site: &Site) {
     let answers = site.app.answers();
     assert_eq!(answers.len(), 2);
     assert_ne!(code(&answers[0]), code(&answers[1]));
     assert_eq!(site.grants(), 2);
-    browser.close().await;
 }
 
 fn code(answer: &str) -> String {

@@ -2,12 +2,12 @@
 
 use thirtyfour::Key;
 
-use crate::answers::sign_in;
+use crate::answers::{sign_in, to_consent};
 use crate::browser::Browser;
 use crate::party::{Demo, Site};
 use crate::words::Words;
 
-crate::in_both_languages!(by_keyboard, a_name_that_is_markup);
+crate::in_both_languages!(by_keyboard, the_return_key_allows_nothing, a_name_that_is_markup);
 
 /// Where the focus goes from here, one tabulator key at a time.
 async fn tab_order(browser: &Browser, steps: usize) -> Vec<String> {
@@ -46,10 +46,7 @@ async fn by_keyboard(words: &'static Words) {
     assert_eq!(browser.label("deny").await, words.deny);
     assert!(browser.label("scope-0").await.contains(words.read));
     assert!(browser.label("scope-1").await.contains(words.write));
-    assert_eq!(
-        tab_order(&browser, 4).await,
-        ["scope-0", "scope-1", "deny", "allow"]
-    );
+    assert_eq!(tab_order(&browser, 4).await, ["scope-0", "scope-1", "deny", "allow"]);
     for _ in 0..2 {
         browser.press_back_tab().await;
     }
@@ -68,9 +65,17 @@ async fn by_keyboard(words: &'static Words) {
     assert_eq!(tab_order(&browser, 2).await, ["withdraw-0", "logout"]);
     browser.press_back_tab().await;
     browser.press(Key::Enter).await;
-    browser
-        .until(words.withdrawn, |sight| sight.says(words.withdrawn))
-        .await;
+    browser.until(words.withdrawn, |sight| sight.says(words.withdrawn)).await;
+    browser.close().await;
+}
+
+async fn the_return_key_allows_nothing(words: &'static Words) {
+    let (demo, browser) = (Demo::start(), Browser::open(words).await);
+    to_consent(&browser, &demo).await;
+    assert_eq!(tab_order(&browser, 1).await, ["scope-0"]);
+    browser.press(Key::Enter).await;
+    let page = browser.until_headed("You said no").await;
+    assert!(!page.has("read"));
     browser.close().await;
 }
 
@@ -80,9 +85,7 @@ async fn a_name_that_is_markup(words: &'static Words) {
     let as_text = async |page: &str, heading_has_it: bool| {
         let sight = browser.until(name, |sight| sight.says(name)).await;
         assert_eq!(sight.heading.contains(name), heading_has_it, "{page}");
-        let elements = browser
-            .run("return document.querySelectorAll('b, script').length")
-            .await;
+        let elements = browser.run("return document.querySelectorAll('b, script').length").await;
         assert_eq!(elements, 0, "{page}");
         browser.look(&format!("markup-{page}")).await;
     };

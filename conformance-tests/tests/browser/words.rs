@@ -52,15 +52,9 @@ pub(crate) const ENGLISH: Words = Words {
     sign_out: "Sign out",
     signed_out: "You are signed out",
     sign_in_again: "Sign in again",
-    expired: [
-        "This page has expired",
-        "Go back to the app and start again.",
-    ],
+    expired: ["This page has expired", "Go back to the app and start again."],
     answered: ["This page was answered already", "Go back to the app."],
-    another_browser: [
-        "This page was opened in another browser",
-        "start again in this browser",
-    ],
+    another_browser: ["This page was opened in another browser", "start again in this browser"],
     not_found: ["There is no such page", "Check the address"],
 };
 
@@ -85,14 +79,8 @@ pub(crate) const KOREAN: Words = Words {
     sign_out: "로그아웃",
     signed_out: "로그아웃되었습니다",
     sign_in_again: "다시 로그인",
-    expired: [
-        "페이지가 만료되었습니다",
-        "앱으로 돌아가 처음부터 다시 시작해 주세요.",
-    ],
+    expired: ["페이지가 만료되었습니다", "앱으로 돌아가 처음부터 다시 시작해 주세요."],
     answered: ["이미 응답한 페이지입니다", "앱으로 돌아가 주세요."],
-    another_browser: [
-        "다른 브라우저에서 연 페이지입니다",
-        "이 브라우저에서 다시 시작해 주세요.",
-    ],
+    another_browser: ["다른 브라우저에서 연 페이지입니다", "이 브라우저에서 다시 시작해 주세요."],
     not_found: ["페이지를 찾을 수 없습니다", "주소를 확인하거나"],
 };
