@@ -82,7 +82,7 @@ fn decisions(c: &mut Criterion) {
     let Ok(Outcome::Redirect(response)) = begun.outcome else { panic!("a redirect") };
     let Answer::Code(code_text) = response.answer else { panic!("a code") };
     let redemption = RedeemRequest {
-        code: Handle::parse(HandleKind::Code, code_text.expose()).expect("a code"),
+        code: Handle::parse(HandleKind::Code, code_text.expose()),
         redirect_uri: Some(CALLBACK.into()),
         code_verifier: Some(VERIFIER.into()),
     };
@@ -93,8 +93,7 @@ fn decisions(c: &mut Criterion) {
     let Some(Record::Grant(active)) = redeemed.write else { panic!("a grant") };
     let tokens = redeemed.outcome.expect("tokens");
     let renewal = RefreshRequest {
-        refresh_token: refresh::parse(tokens.refresh_token.expect("refresh").expose())
-            .expect("token"),
+        refresh_token: refresh::parse(tokens.refresh_token.expect("refresh").expose()),
         scope: None,
     };
 

@@ -1,6 +1,7 @@
 //! Results, for people and for scripts.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use grantor::model::{ApplicationType, ClientType, Rotation};
@@ -77,7 +78,7 @@ pub fn checked(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
         ("session_lifetime", policy.session_lifetime),
         ("secret_overlap", policy.secret_overlap),
     ] {
-        table.add_row([name, &humantime::format_duration(lifetime).to_string()]);
+        table.add_row([name, &as_written(lifetime)]);
     }
     match &policy.refresh {
         Some(refresh) => {
@@ -91,7 +92,7 @@ pub fn checked(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
                 ("refresh.absolute_lifetime", refresh.absolute_lifetime),
                 ("refresh.retry_window", refresh.retry_window),
             ] {
-                table.add_row([name, &humantime::format_duration(lifetime).to_string()]);
+                table.add_row([name, &as_written(lifetime)]);
             }
         }
         None => {
@@ -256,4 +257,13 @@ fn pairs() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
+}
+
+/// A lifetime as one would write it: in the largest unit that divides it.
+fn as_written(lifetime: Duration) -> String {
+    let seconds = lifetime.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length));
+    let (length, name) = unit.unwrap_or((1, "s"));
+    format!("{}{name}", seconds / length)
 }

@@ -182,7 +182,7 @@ async fn over_plain_http_on_loopback_the_cookies_say_so() {
     let client = world.public().await;
     let mut browser = Browser::default();
     let page = browser.reach_consent(&world, &authorize_url(&client, &[])).await;
-    assert!(browser.cookies.contains_key("grantor-session"));
+    assert!(browser.cookies.contains_key("grantor-session-8400"), "one port is not another");
     assert_eq!(hidden(&page).len(), 2);
     let answer = browser.decide(&world, &page, &["read"], "allow").await;
     assert_eq!(answer.parameter("iss"), "http://127.0.0.1:8400");

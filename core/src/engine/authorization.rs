@@ -181,9 +181,8 @@ impl AuthorizationServer {
         let mut account = self.verify_credentials(credentials).await?;
         let user = Key::revoked_subject(&account.subject);
         let before = self.load(std::slice::from_ref(&user)).await?;
-        if before.revoked_subject(Some(&account.subject)).is_some() {
-            // Everything of this user was revoked once, perhaps between the look at the password and
-            // the look at the mark. What is right now is right after the mark.
+        let revoked = before.revoked_subject(Some(&account.subject));
+        if session::must_verify_again(revoked, self.context()) {
             account = self.verify_credentials(credentials).await?;
         }
         let mut attempts = self.attempts();

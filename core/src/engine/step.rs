@@ -53,8 +53,8 @@ impl<E: std::fmt::Debug> From<StorageError> for Error<E> {
     }
 }
 
-/// How often a step starts over. Each conflict means that another request got through, and after a
-/// few of them every decision of the protocol is one that writes nothing.
+/// How often a step starts over. Each conflict means that another request got through: a step that
+/// loses this often is one of very many at the same record, and is told to come back.
 const MAX_ATTEMPTS: u32 = 16;
 
 /// The attempts of one step, and its entropy.

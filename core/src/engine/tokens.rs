@@ -27,8 +27,12 @@ pub enum TokenRequest {
 impl TokenRequest {
     fn grant_key(&self) -> Option<Key> {
         match self {
-            Self::AuthorizationCode(request) => Some(Key::grant(request.code.id)),
-            Self::RefreshToken(request) => Some(Key::grant(request.refresh_token.id)),
+            Self::AuthorizationCode(request) => {
+                request.code.as_ref().map(|code| Key::grant(code.id))
+            }
+            Self::RefreshToken(request) => {
+                request.refresh_token.as_ref().map(|token| Key::grant(token.id))
+            }
             Self::ClientCredentials(_) => None,
         }
     }

@@ -140,7 +140,9 @@ pub struct Client {
     /// only; off unless asked for.
     #[serde(default)]
     pub pkce_optional: bool,
-    /// The operator's own application: consent is not asked. Off unless asked for (ATTACKS G01).
+    /// The operator's own application: consent is not asked, where the client's identity is assured
+    /// (any program on the user's device can use the name of an app there). Off unless asked for
+    /// (ATTACKS G01).
     #[serde(default)]
     pub skip_consent: bool,
     /// A resource server: it may introspect tokens that were not issued to itself

@@ -64,6 +64,9 @@ impl RedirectUri {
         if url.query_pairs().any(|(name, _)| RESPONSE_PARAMETERS.contains(&name.as_ref())) {
             return Err(Bad::ResponseParameter);
         }
+        if !url.host_str().is_none_or(is_plain_host) {
+            return Err(Bad::ForbiddenCharacter);
+        }
         let after_scheme = text.split_once(':').map_or("", |(_, rest)| rest);
         match url.scheme() {
             // The canonical form always has a path, so "https://client.example" was refused above.
@@ -125,6 +128,13 @@ fn has_userinfo(text: &str) -> bool {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     authority.contains('@')
+}
+
+/// A host name, or an address: the host ends up in a header of ours (`form-action`), where a
+/// semicolon would begin something else.
+fn is_plain_host(host: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+    host.bytes().all(plain)
 }
 
 fn is_loopback(uri: &str) -> bool {
@@ -265,6 +275,10 @@ mod tests {
             ("https://*.a.test/cb", Bad::ForbiddenCharacter),
             ("https://a.test/*", Bad::ForbiddenCharacter),
             (".*", Bad::ForbiddenCharacter),
+            ("https://a;script-src.example/cb", Bad::ForbiddenCharacter),
+            ("https://a,b/cb", Bad::ForbiddenCharacter),
+            ("https://a!b/cb", Bad::ForbiddenCharacter),
+            ("com.example.app://a;b/cb", Bad::ForbiddenCharacter),
             ("https://a.test\\@evil", Bad::ForbiddenCharacter),
             ("https://\u{430}.test/cb", Bad::NotAscii),
             ("https://a.test/c b", Bad::NotAscii),

@@ -14,8 +14,8 @@ use crate::storage::Record;
 /// A token request with `grant_type=authorization_code`.
 #[derive(Clone, Debug)]
 pub struct RedeemRequest {
-    /// The code, already read as a handle; see [`parse`].
-    pub code: Handle,
+    /// The code, already read as a handle with [`parse`]; `None`: the text was no code.
+    pub code: Option<Handle>,
     /// `redirect_uri`.
     pub redirect_uri: Option<String>,
     /// `code_verifier`.
@@ -23,8 +23,8 @@ pub struct RedeemRequest {
 }
 
 /// Reads a `code`. Its record can then be loaded.
-pub fn parse(code: &str) -> Result<Handle, Refusal> {
-    Handle::parse(HandleKind::Code, code).ok_or(Refusal::CodeUnknown)
+pub fn parse(code: &str) -> Option<Handle> {
+    Handle::parse(HandleKind::Code, code)
 }
 
 /// Decides a redemption.
@@ -43,7 +43,7 @@ pub fn redeem(
     if !client.client().may_use(GrantType::AuthorizationCode) {
         return Decision::refuse(Refusal::GrantTypeNotAllowed);
     }
-    let Some(grant) = grant else {
+    let Some((grant, presented)) = grant.zip(request.code.as_ref()) else {
         return Decision::refuse(Refusal::CodeUnknown);
     };
     if grant.client_id != client.client().id {
@@ -51,9 +51,12 @@ pub fn redeem(
     }
     match &grant.state {
         GrantState::CodeIssued(code) => {
+            if !code.proof.code.matches(&presented.secret) {
+                return Decision::refuse(Refusal::CodeUnknown);
+            }
             exchange(request, client, grant, code, account, ctx, entropy)
         }
-        GrantState::Active(active) => replay(request, grant, active, ctx),
+        GrantState::Active(active) => replay(request, presented, grant, active, ctx),
         GrantState::Pending(_) => Decision::refuse(Refusal::CodeUnknown),
         GrantState::Revoked(end) => Decision::refuse(Refusal::GrantRevoked(end.reason)),
     }
@@ -69,9 +72,6 @@ fn exchange(
     entropy: &mut Entropy,
 ) -> Decision<TokenResponse> {
     let now = ctx.now;
-    if !code.proof.code.matches(&request.code.secret) {
-        return Decision::refuse(Refusal::CodeUnknown);
-    }
     if code.expires_at.has_passed(now) {
         return Decision::refuse(Refusal::CodeExpired);
     }
@@ -176,12 +176,13 @@ fn wrong_guess(grant: &Grant, code: &CodeIssued, ctx: Context<'_>) -> Decision<T
 /// a thief with a code and no verifier could end honest sessions (OAuth 2.1 section 7.5.2).
 fn replay(
     request: &RedeemRequest,
+    presented: &Handle,
     grant: &Grant,
     active: &Active,
     ctx: Context<'_>,
 ) -> Decision<TokenResponse> {
     let proof = active.proof.as_ref();
-    let Some(proof) = proof.filter(|proof| proof.code.matches(&request.code.secret)) else {
+    let Some(proof) = proof.filter(|proof| proof.code.matches(&presented.secret)) else {
         return Decision::refuse(Refusal::CodeUnknown);
     };
     if check_proof(proof, request).is_err() {

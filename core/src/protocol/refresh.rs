@@ -12,15 +12,15 @@ use crate::storage::Record;
 /// A token request with `grant_type=refresh_token`.
 #[derive(Clone, Debug)]
 pub struct RefreshRequest {
-    /// The refresh token, already read as a handle; see [`parse`].
-    pub refresh_token: Handle,
+    /// The refresh token, already read as a handle with [`parse`]; `None`: the text was no refresh token.
+    pub refresh_token: Option<Handle>,
     /// `scope`; `None`: all that was granted.
     pub scope: Option<String>,
 }
 
 /// Reads a `refresh_token`. Its record can then be loaded.
-pub fn parse(refresh_token: &str) -> Result<Handle, Refusal> {
-    Handle::parse(HandleKind::RefreshToken, refresh_token).ok_or(Refusal::RefreshTokenUnknown)
+pub fn parse(refresh_token: &str) -> Option<Handle> {
+    Handle::parse(HandleKind::RefreshToken, refresh_token)
 }
 
 /// Decides a refresh.
@@ -36,7 +36,7 @@ pub fn refresh(
     let Some(policy) = policy else {
         return Decision::refuse(Refusal::GrantTypeNotAllowed);
     };
-    let Some(grant) = grant else {
+    let Some((grant, presented)) = grant.zip(request.refresh_token.as_ref()) else {
         return Decision::refuse(Refusal::RefreshTokenUnknown);
     };
     if grant.client_id != client.client().id {
@@ -55,8 +55,8 @@ pub fn refresh(
     if let Err(refusal) = check_standing(grant, client.client(), account) {
         return Decision::refuse(refusal);
     }
-    let step = Step { request, client, grant, active, token, policy, ctx };
-    let secret = &request.refresh_token.secret;
+    let secret = &presented.secret;
+    let step = Step { request, presented: secret, client, grant, active, token, policy, ctx };
     if token.hash.matches(secret) {
         return step.renew(entropy);
     }
@@ -75,6 +75,7 @@ pub fn refresh(
 #[derive(Clone, Copy)]
 struct Step<'a> {
     request: &'a RefreshRequest,
+    presented: &'a Secret,
     client: VerifiedClient<'a>,
     grant: &'a Grant,
     active: &'a Active,
@@ -86,7 +87,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// The current token: a new access token, and a new refresh token where the policy rotates.
     fn renew(self, entropy: &mut Entropy) -> Decision<TokenResponse> {
-        let Self { grant, token, policy, ctx, .. } = self;
+        let Self { presented, grant, token, policy, ctx, .. } = self;
         if token.idle_expires_at.has_passed(ctx.now) || token.expires_at.has_passed(ctx.now) {
             return Decision::refuse(Refusal::RefreshTokenExpired);
         }
@@ -98,7 +99,6 @@ impl Step<'_> {
             Rotation::Always => true,
             Rotation::PublicClients => !self.client.client().proves_identity(),
         };
-        let presented = &self.request.refresh_token.secret;
         let mut renewed = token.clone();
         renewed.idle_expires_at = ctx.now.plus(policy.idle_lifetime).min(token.expires_at);
         let (access_secret, refresh_token) = if rotates {
@@ -130,8 +130,7 @@ impl Step<'_> {
     /// The predecessor of the current token, inside the window, and its successor was not used: the
     /// first answer was lost, or is on its way. The same answer again.
     fn repeat(self, previous: &PreviousRefreshToken) -> Decision<TokenResponse> {
-        let Self { grant, active, token, ctx, .. } = self;
-        let presented = &self.request.refresh_token.secret;
+        let Self { presented, grant, active, token, ctx, .. } = self;
         let successor = Successor::derive(presented, &token.family, &previous.nonce);
         let hash = SecretHash::of(&successor.access);
         let issued = active.access_tokens.iter().find(|token| token.hash.same(&hash));

@@ -1,5 +1,7 @@
 //! Signing in and out of this server with a browser.
 
+use std::time::Duration;
+
 use crate::model::{
     Account, Authentication, Handle, HandleKind, RevokedSubject, Secret, SecretHash, Session,
 };
@@ -37,6 +39,14 @@ pub fn confirm(
     } else {
         Err(Refusal::WrongCredentials)
     }
+}
+
+/// Whether a password that was right has to be looked at once more: everything of this user was
+/// revoked so recently that it may have happened while the password was looked at.
+///
+/// The clock only saves work here: nothing is still under way after a day.
+pub fn must_verify_again(revoked: Option<&RevokedSubject>, ctx: Context<'_>) -> bool {
+    revoked.is_some_and(|revoked| ctx.now.since(revoked.at) < Duration::from_secs(86_400))
 }
 
 /// Who is signed in, if the cookie opens a session that still runs.

@@ -15,18 +15,23 @@ pub(super) enum Cookie {
 
 impl Cookie {
     /// The name. Over TLS it has the prefix that no sibling domain and no plain connection can set
-    /// (RFC 6265bis section 4.1.3.2).
-    const fn name(self, secure: bool) -> &'static str {
-        match (self, secure) {
-            (Self::Browser, true) => "__Host-grantor-browser",
-            (Self::Browser, false) => "grantor-browser",
-            (Self::Session, true) => "__Host-grantor-session",
-            (Self::Session, false) => "grantor-session",
+    /// (RFC 6265bis section 4.1.3.2). On loopback it has the port, since browsers give a cookie to
+    /// every port of a host.
+    fn name(self, issuer: &Issuer) -> String {
+        let name = match self {
+            Self::Browser => "browser",
+            Self::Session => "session",
+        };
+        if issuer.is_secure() {
+            return format!("__Host-grantor-{name}");
         }
+        let port = issuer.origin().rsplit_once(':').map_or("", |(_, port)| port);
+        let port: String = port.chars().filter(char::is_ascii_digit).collect();
+        format!("grantor-{name}-{port}")
     }
 
     fn read(self, headers: &HeaderMap, issuer: &Issuer) -> Option<String> {
-        let name = self.name(issuer.is_secure());
+        let name = self.name(issuer);
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs =
             lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
@@ -46,7 +51,7 @@ impl Cookie {
     }
 
     fn header(self, value: &str, extra: &str, issuer: &Issuer) -> Option<HeaderValue> {
-        let name = self.name(issuer.is_secure());
+        let name = self.name(issuer);
         let secure = if issuer.is_secure() { "; Secure" } else { "" };
         let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{extra}");
         let mut header = HeaderValue::from_str(&text).ok()?;

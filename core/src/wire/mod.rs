@@ -424,10 +424,10 @@ fn token_request(form: &Form<'_>) -> Result<TokenRequest, Refusal> {
         "authorization_code" => Ok(TokenRequest::AuthorizationCode(RedeemRequest {
             redirect_uri: form.get("redirect_uri")?.map(str::to_owned),
             code_verifier: form.get("code_verifier")?.map(str::to_owned),
-            code: code::parse(form.require("code")?)?,
+            code: code::parse(form.require("code")?),
         })),
         "refresh_token" => Ok(TokenRequest::RefreshToken(RefreshRequest {
-            refresh_token: refresh::parse(form.require("refresh_token")?)?,
+            refresh_token: refresh::parse(form.require("refresh_token")?),
             scope,
         })),
         "client_credentials" => {

@@ -74,7 +74,7 @@ fn a_code_is_bound_to_client_redirect_uri_and_challenge() {
         assert_eq!(harmless(&mut world, &grant, &registered, &request), Refusal::VerifierMalformed);
     }
     let mut guessed = good.clone();
-    guessed.code.secret = Secret::from_bytes([1; 32]);
+    guessed.code.as_mut().expect("a code").secret = Secret::from_bytes([1; 32]);
     assert_eq!(harmless(&mut world, &grant, &registered, &guessed), Refusal::CodeUnknown);
 
     // After all that the rightful client still redeems it; OAuth 2.1 lets it leave the URI out.
@@ -164,7 +164,7 @@ fn a_replay_kills_only_when_the_replayer_proves_to_be_the_client() {
     assert_eq!(harmless(&mut world, &active, &registered, &elsewhere), Refusal::CodeUsed);
     assert_eq!(harmless(&mut world, &active, &stranger, &good), Refusal::CodeOfAnotherClient);
     let mut prefix = good.clone();
-    prefix.code.secret = Secret::from_bytes([3; 32]);
+    prefix.code.as_mut().expect("a code").secret = Secret::from_bytes([3; 32]);
     assert_eq!(harmless(&mut world, &active, &registered, &prefix), Refusal::CodeUnknown);
 
     // Long after the code has expired, the client itself shows that it is in two places.
@@ -239,7 +239,7 @@ proptest! {
         }
         world.pass(Duration::from_secs(waited));
         let request = RedeemRequest {
-            code,
+            code: Some(code),
             redirect_uri: redirect.map(str::to_owned),
             code_verifier: verifier.clone(),
         };

@@ -246,7 +246,7 @@ fn a_grant_that_no_longer_stands_is_not_renewed() {
     let registered = world.confidential();
     let (grant, tokens) = world.active(&registered);
     let request = refresh::RefreshRequest {
-        refresh_token: refresh::parse(refresh_token(&tokens).expose()).expect("token"),
+        refresh_token: refresh::parse(refresh_token(&tokens).expose()),
         scope: None,
     };
     let client = verified(&registered, world.now);
@@ -267,7 +267,7 @@ fn an_access_token_is_no_refresh_token() {
     let registered = world.confidential();
     let (_, tokens) = world.active(&registered);
     let parsed = refresh::parse(tokens.access_token.expose());
-    assert_eq!(parsed.expect_err("another kind"), Refusal::RefreshTokenUnknown);
+    assert!(parsed.is_none(), "another kind");
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl World {
     ) -> Decision<TokenResponse> {
         let account = self.alice().account;
         let request = RefreshRequest {
-            refresh_token: refresh::parse(token.expose()).expect("a refresh token"),
+            refresh_token: refresh::parse(token.expose()),
             scope: scope.map(str::to_owned),
         };
         let mut entropy = self.entropy();
@@ -232,7 +232,7 @@ pub(crate) fn verified(registered: &Registered, now: Timestamp) -> VerifiedClien
 
 pub(crate) fn redemption(code: &Handle) -> RedeemRequest {
     RedeemRequest {
-        code: code.clone(),
+        code: Some(code.clone()),
         redirect_uri: Some(CALLBACK.into()),
         code_verifier: Some(VERIFIER.into()),
     }

@@ -104,10 +104,10 @@ fn everything_that_can_be_configured_arrives() {
         ("code_lifetime", "30s"),
         ("access_token_lifetime", "10m"),
         ("session_lifetime", "1h"),
-        ("secret_overlap", "7days"),
+        ("secret_overlap", "7d"),
         ("refresh.rotation", "public-clients"),
-        ("refresh.idle_lifetime", "2days"),
-        ("refresh.absolute_lifetime", "30days"),
+        ("refresh.idle_lifetime", "2d"),
+        ("refresh.absolute_lifetime", "30d"),
         ("refresh.retry_window", "0s"),
     ] {
         assert_eq!(shown(&output, name), value, "{name}");

@@ -242,9 +242,11 @@ fn next<'a>(
         .consent
         .filter(|consent| consent.subject == account.subject && consent.client_id == client.id);
     let remembered = ctx.policy.remember_consent
-        && is_identity_assured(client, &pending.redirect_uri, ctx)
         && consent.is_some_and(|consent| consent.covers(&pending.scope));
-    if client.skip_consent || (remembered && !pending.prompt.consent) {
+    if (client.skip_consent || remembered)
+        && is_identity_assured(client, &pending.redirect_uri, ctx)
+        && !pending.prompt.consent
+    {
         return Ok(Next::Issue(Allowed {
             subject: account.subject.clone(),
             auth_time: authentication.auth_time,
