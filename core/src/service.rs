@@ -5,11 +5,11 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 
 use crate::engine::{AuthorizationServer, Browser, Error, Unavailable};
 use crate::model::{ScopeSet, Secret};
-use crate::protocol::authorize::{AuthorizationError, Outcome};
+use crate::protocol::authorize::{AuthorizationError, Interaction, Outcome};
 use crate::protocol::introspect::ActiveToken;
 use crate::protocol::{Event, Refusal};
 use crate::wire::reply::{Replies, Then, challenge, share};
-use crate::wire::{self, Call, Surface};
+use crate::wire::{self, Call, Surface, Unserved};
 
 impl AuthorizationServer {
     /// Answers a request. This is all that an adapter for a web framework has to call.
@@ -21,7 +21,12 @@ impl AuthorizationServer {
         let replies = Replies::to(self, request.headers());
         let mut response = match wire::parse(self.issuer(), self.login_page().is_some(), &request) {
             Ok(call) => self.answer(call, replies).await,
-            Err(unserved) => replies.unserved(&unserved),
+            Err(unserved) => {
+                if let Unserved::Refused { refusal, .. } = &unserved {
+                    self.refused("read", None, refusal).await;
+                }
+                replies.unserved(&unserved)
+            }
         };
         if wire::is_shared(self.issuer(), request.uri().path()) {
             share(&mut response);
@@ -48,10 +53,14 @@ impl AuthorizationServer {
         let refused = |refusal: &Refusal| challenge(self, refusal, scope);
         let token = wire::presented_token(headers, uri, self.policy().token_in_query);
         let token = token.map_err(|refusal| refused(&refusal))?;
-        self.check_bearer(token.expose(), scope).await.map_err(|error| match error {
-            Error::Refused(refusal) => refused(&refusal),
-            Error::Unavailable(_) => refused(&Refusal::TemporarilyUnavailable),
-        })
+        match self.check_bearer(token.expose(), scope).await {
+            Ok(token) => Ok(token),
+            Err(Error::Refused(refusal)) => Err(refused(&refusal)),
+            Err(Error::Unavailable(cause)) => {
+                self.emit(Event::Unavailable { reason: cause.to_string() }).await;
+                Err(refused(&Refusal::TemporarilyUnavailable))
+            }
+        }
     }
 
     async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {
@@ -69,7 +78,7 @@ impl AuthorizationServer {
                 self.json(found, replies, |found| replies.introspection(&found)).await
             }
             Call::Metadata => replies.metadata(),
-            Call::Stylesheet => replies.stylesheet(),
+            Call::Stylesheet { signed_out } => replies.stylesheet(signed_out),
             Call::Preflight => replies.preflight(),
             Call::Authorize { request, browser } => {
                 match self.authorize(&request, &browser).await {
@@ -155,18 +164,10 @@ impl AuthorizationServer {
         replies: Replies<'_>,
     ) -> Response<Bytes> {
         match outcome {
-            Ok(Outcome::LoginRequired(interaction)) => match self.login_page() {
-                Some(login_page) => {
-                    replies.to_login_page(login_page, &Then::Interaction(&interaction.handle))
-                }
-                None => replies.sign_in(&interaction, false, None, None),
-            },
-            Ok(Outcome::ReauthenticationRequired(interaction)) => match self.login_page() {
-                Some(login_page) => {
-                    replies.to_login_page(login_page, &Then::Interaction(&interaction.handle))
-                }
-                None => replies.sign_in(&interaction, true, None, None),
-            },
+            Ok(Outcome::LoginRequired(interaction)) => self.ask_who(&interaction, false, replies),
+            Ok(Outcome::ReauthenticationRequired(interaction)) => {
+                self.ask_who(&interaction, true, replies)
+            }
             Ok(Outcome::ConsentRequired(prompt)) => replies.consent(&prompt),
             Ok(Outcome::Redirect(response)) => replies.to_client(&response),
             Err(Error::Refused(error)) => match error.response(self.issuer().as_str()) {
@@ -176,6 +177,20 @@ impl AuthorizationServer {
             Err(Error::Unavailable(cause)) => {
                 self.unavailable(&cause, Surface::Page, replies).await
             }
+        }
+    }
+
+    /// The user is to sign in: here, or at the host.
+    fn ask_who(
+        &self,
+        interaction: &Interaction,
+        again: bool,
+        replies: Replies<'_>,
+    ) -> Response<Bytes> {
+        let then = Then::Interaction(&interaction.handle);
+        match self.login_page() {
+            Some(page) => replies.to_login_page(page, &then, again, Some(interaction)),
+            None => replies.sign_in(interaction, again, None, None),
         }
     }
 
@@ -194,7 +209,9 @@ impl AuthorizationServer {
             Ok(Some(account)) => account,
             Ok(None) => {
                 return match self.login_page() {
-                    Some(login_page) => replies.to_login_page(login_page, &Then::Connections),
+                    Some(login_page) => {
+                        replies.to_login_page(login_page, &Then::Connections, false, None)
+                    }
                     None => replies.connections_sign_in(&secret, "", None, session),
                 };
             }

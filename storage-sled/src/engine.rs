@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     mark: RwLock<Mark>,
     /// The number of the last version.
     seq: AtomicU64,
+    /// The number up to which every version is durable.
+    durable: AtomicU64,
     /// The sum of the weights of all current versions.
     sum: AtomicU64,
     /// Held from before an index entry is read until the record that introduces it is written.
@@ -128,6 +130,7 @@ impl Engine {
             meta,
             barrier,
             seq: AtomicU64::new(mark.seq),
+            durable: AtomicU64::new(0),
             sum: AtomicU64::new(mark.sum),
             mark: RwLock::new(mark),
             entry_writers: Mutex::new(()),
@@ -139,16 +142,18 @@ impl Engine {
         self.barrier = Barrier::Failing;
     }
 
-    pub(crate) fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Fault> {
-        keys.iter()
-            .map(|key| {
-                let key = key.to_bytes();
-                self.records
-                    .get(&key)?
-                    .map(|bytes| decode_record(&key, &bytes).map(|record| record.to_stored()))
-                    .transpose()
-            })
-            .collect()
+    /// The records, and whether all of what they show is durable.
+    pub(crate) fn load(&self, keys: &[Key]) -> Result<(Vec<Option<Stored>>, bool), Fault> {
+        let mut newest = 0;
+        let found = keys.iter().map(|key| {
+            let key = key.to_bytes();
+            let Some(bytes) = self.records.get(&key)? else { return Ok(None) };
+            let record = decode_record(&key, &bytes)?;
+            newest = newest.max(record.stamp.seq);
+            Ok(Some(record.to_stored()))
+        });
+        let found = found.collect::<Result<Vec<_>, Fault>>()?;
+        Ok((found, newest <= self.durable.load(Ordering::Acquire)))
     }
 
     /// Puts a commit into the log.
@@ -243,12 +248,13 @@ impl Engine {
 
     /// Makes everything durable that was applied before; the number of the mark that says so.
     pub(crate) fn make_durable(&self) -> Result<u64, Failure> {
-        let number = {
+        let (number, seq) = {
             let mut mark = self.mark.write().unwrap_or_else(PoisonError::into_inner);
-            self.next_mark(&mut mark, Vec::new()).map_err(Failure::Sled)?
+            (self.next_mark(&mut mark, Vec::new()).map_err(Failure::Sled)?, mark.seq)
         };
         self.db.0.flush().map_err(Failure::Sled)?;
         self.barrier.sync().map_err(Failure::Sync)?;
+        self.durable.fetch_max(seq, Ordering::Release);
         Ok(number)
     }
 

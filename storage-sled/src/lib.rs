@@ -28,17 +28,12 @@
 //!
 //! # What an unfinished commit shows
 //!
-//! Between its application and the end of its barrier, a commit can be loaded by others, and a
-//! power cut may still undo it. That is safe:
-//!
-//! * *Somebody commits because of what was loaded.* sled's log is ordered and recovered up to its
-//!   first gap, so a commit that is durable makes everything durable that was applied before it,
-//!   whichever the keys.
-//! * *Somebody answers a refusal* ("already used", "revoked"). Undoing makes the refusal needlessly
-//!   strict, once; and whoever's commit was undone never got an answer.
-//! * *Somebody answers a success without a commit* (introspection, a listing). What makes a credential
-//!   valid is the commit that issued it, and it is handed out only after the barrier, so nobody can
-//!   ask about one that could be undone.
+//! Nothing. Between its application and the end of its barrier a power cut may still undo a commit,
+//! so a load that finds one waits for the barrier too before it returns: an answer must not rest on
+//! what may be gone, such as "revoked already", or the repeated answer to a refresh. Every version is
+//! numbered, so a load of what has been durable for longer waits for nothing. (A commit that expects
+//! an unfinished one need not wait: sled's log is ordered and recovered up to its first gap, so it
+//! cannot survive alone.)
 //!
 //! # Failures
 //!
@@ -194,7 +189,11 @@ impl Storage for SledStorage {
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.shared.with(|engine| engine.load(keys))
+        let (found, durable) = self.shared.with(|engine| engine.load(keys))?;
+        if !durable {
+            self.shared.enqueue().durable().await?;
+        }
+        Ok(found)
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
@@ -306,6 +305,32 @@ mod tests {
             matches!(&found[..], [Some(_), _, None]),
             "what was acknowledged is there, what was doubtful may be, what was refused is not"
         );
+    }
+
+    #[test]
+    fn what_is_not_durable_is_not_shown() {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = SledStorage::open(directory.path()).expect("opens");
+        let commit = creation(1);
+        // Applied, and its barrier not asked for yet.
+        let applied = storage.shared.with(|engine| engine.apply(&commit)).expect("healthy");
+        assert_eq!(applied, Applied::Yes);
+        let shown = |durable| {
+            let keys = std::slice::from_ref(&commit.key);
+            let (found, known) = storage.shared.with(|engine| engine.load(keys)).expect("healthy");
+            assert_eq!((found.len(), known), (1, durable));
+        };
+        shown(false);
+        let found = block_on(storage.load(std::slice::from_ref(&commit.key))).expect("healthy");
+        assert!(found[0].is_some());
+        shown(true);
+
+        let mut second = creation(1);
+        (second.expect, second.id) = (Some(second.id), CommitId::from_bytes([9; 16]));
+        storage.shared.break_barrier();
+        storage.shared.with(|engine| engine.apply(&second)).expect("applied");
+        let answer = block_on(storage.load(std::slice::from_ref(&commit.key)));
+        assert!(answer.is_err(), "its barrier fails, so nobody may see it");
     }
 
     #[test]

@@ -66,8 +66,8 @@ async fn sign_out_and_in_again(words: &'static Words) {
     browser.click("logout").await;
     browser.until_headed(words.signed_out).await;
 
-    // The page that was left cannot be had any more.
-    browser.go(&demo.server("/apps")).await;
+    // The page that was left cannot be had back.
+    browser.back().await;
     browser.until_headed(words.sign_in).await;
     browser.fill("username", "demo").await;
     browser.fill("password", "not the password").await;

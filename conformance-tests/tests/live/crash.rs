@@ -11,6 +11,7 @@ use http::StatusCode;
 use tokio::sync::Mutex;
 
 use crate::connection::Connection;
+use crate::disk::Image;
 use crate::process::{Home, Server};
 use crate::rounds;
 use crate::walk::{Browser, Client};
@@ -40,33 +41,82 @@ async fn what_was_answered_survives_a_kill() {
     let rounds = rounds(8, 500);
     let (mut answers, mut checks) = (0, 0);
     for round in 0..rounds {
-        let answered = Arc::new(Mutex::new(Answered::default()));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|worker| {
-                let (client, browser) = (client.clone(), browser.clone());
-                let (answered, stopping) = (Arc::clone(&answered), Arc::clone(&stopping));
-                let address = server.address.clone();
-                tokio::spawn(async move {
-                    work(&address, worker, &client, &browser, &answered, &stopping).await
-                })
-            })
-            .collect();
-        // The moment of the kill wanders through the work; it decides nothing but where it hits.
-        tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 160)).await;
-        server.kill();
-        stopping.store(true, Ordering::SeqCst);
-        for worker in workers {
-            answers += worker.await.expect("a worker");
-        }
+        let (answered, given) =
+            under_load(&mut server, &client, &browser, round, Server::kill).await;
         server = home.start().await;
-        let answered = Arc::try_unwrap(answered).expect("all workers ended").into_inner();
+        answers += given;
         checks += check(&server, &client, answered, round).await;
     }
     assert!(answers > 0 && checks > 0, "the campaign did something");
     println!(
         "{rounds} kills: {answers} answers given, {checks} of them checked afterwards, 0 lost"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_survives_a_power_cut() {
+    // The server is stopped at an arbitrary moment and the file behind its file system is copied: the
+    // copy holds what the disk had been given by then, and nothing that was still in memory.
+    let files = tempfile::TempDir::new().expect("a directory");
+    let [image, copy, point] = ["image", "copy", "disk"].map(|name| files.path().join(name));
+    let Some(mut disk) = Image::create(&image, &point) else { return };
+    let home = Home::at(point.clone());
+    let mut server = home.start().await;
+    let client = server.client();
+    let browser = Browser::connect(&server, &client).await;
+    let rounds = rounds(3, 100);
+    let (mut answers, mut checks) = (0, 0);
+    for round in 0..rounds {
+        let cut = |server: &mut Server| {
+            server.freeze();
+            std::fs::copy(&image, &copy).expect("room for a copy");
+            server.kill();
+        };
+        let (answered, given) = under_load(&mut server, &client, &browser, round, cut).await;
+        drop(disk);
+        std::fs::rename(&copy, &image).expect("the copy is the disk now");
+        disk = Image::mount(&image, &point).expect("the file system recovers");
+        server = home.start().await;
+        answers += given;
+        checks += check(&server, &client, answered, round).await;
+    }
+    drop(server);
+    assert!(answers > 0 && checks > 0, "the campaign did something");
+    println!(
+        "{rounds} power cuts: {answers} answers given, {checks} of them checked afterwards, 0 lost"
+    );
+}
+
+/// Puts the server under load and ends it in the middle of it; what it had answered by then, and how
+/// many answers that were.
+async fn under_load(
+    server: &mut Server,
+    client: &Client,
+    browser: &Browser,
+    round: usize,
+    end: impl FnOnce(&mut Server),
+) -> (Answered, usize) {
+    let answered = Arc::new(Mutex::new(Answered::default()));
+    let stopping = Arc::new(AtomicBool::new(false));
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|worker| {
+            let (client, browser) = (client.clone(), browser.clone());
+            let (answered, stopping) = (Arc::clone(&answered), Arc::clone(&stopping));
+            let address = server.address.clone();
+            tokio::spawn(async move {
+                work(&address, worker, &client, &browser, &answered, &stopping).await
+            })
+        })
+        .collect();
+    // The moment of the end wanders through the work; it decides nothing but where it hits.
+    tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 160)).await;
+    tokio::task::block_in_place(|| end(server));
+    stopping.store(true, Ordering::SeqCst);
+    let mut answers = 0;
+    for worker in workers {
+        answers += worker.await.expect("a worker");
+    }
+    (Arc::try_unwrap(answered).expect("all workers ended").into_inner(), answers)
 }
 
 /// One client that goes through code, token, refresh, refresh, revoke; returns how many answers it
@@ -81,6 +131,9 @@ async fn work(
 ) -> usize {
     let mut answers = 0;
     let Some(mut connection) = Connection::open(address).await else {
+        return 0;
+    };
+    let Some(mut second_line) = Connection::open(address).await else {
         return 0;
     };
     for turn in 0.. {
@@ -101,18 +154,23 @@ async fn work(
             break;
         };
         assert_eq!(second.status, StatusCode::OK, "{second:?}");
-        let Some(third) = client.refresh(&mut connection, &second.text("refresh_token")).await
-        else {
-            break;
-        };
+        // Twice at once: whoever is answered first must be answered for good.
+        let token = second.text("refresh_token");
+        let (third, twin) = tokio::join!(
+            client.refresh(&mut connection, &token),
+            client.refresh(&mut second_line, &token),
+        );
+        let Some(third) = third.or(twin) else { break };
         assert_eq!(third.status, StatusCode::OK, "{third:?}");
         answers += 2;
         let (access, refresh) = (third.text("access_token"), third.text("refresh_token"));
         match (worker + turn) % 3 {
             0 => {
-                let Some(answer) = client.revoke(&mut connection, &refresh).await else {
-                    break;
-                };
+                let (answer, twin) = tokio::join!(
+                    client.revoke(&mut connection, &refresh),
+                    client.revoke(&mut second_line, &refresh),
+                );
+                let Some(answer) = answer.or(twin) else { break };
                 assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
                 answers += 1;
                 answered.lock().await.revoked.push((refresh, access));

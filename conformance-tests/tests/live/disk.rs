@@ -49,6 +49,57 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A file system in a file, mounted.
+pub(crate) struct Image {
+    device: String,
+    point: PathBuf,
+}
+
+impl Image {
+    /// A new one of 256 MiB; `None` where this process may not mount: the reason was printed.
+    pub(crate) fn create(image: &Path, point: &Path) -> Option<Self> {
+        let file = std::fs::File::create(image).expect("a file");
+        file.set_len(256 * 1024 * 1024).expect("a sparse file");
+        command("mkfs.ext4", &["-q", "-F", text(image)]).expect("mkfs.ext4");
+        std::fs::create_dir(point).expect("a mount point");
+        Self::mount(image, point)
+            .inspect_err(|error| {
+                println!(
+                    "NOT POSSIBLE HERE: mounting an image needs root and loop devices: {error}"
+                );
+                assert!(!is_root(), "root can mount: {error}");
+            })
+            .ok()
+    }
+
+    pub(crate) fn mount(image: &Path, point: &Path) -> Result<Self, String> {
+        let device = command("losetup", &["--find", "--show", text(image)])?;
+        let mounted = Self { device, point: point.to_owned() };
+        command("mount", &["-t", "ext4", &mounted.device, text(point)])?;
+        Ok(mounted)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = command("umount", &[text(&self.point)]);
+        let _ = command("losetup", &["--detach", &self.device]);
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
 fn is_root() -> bool {
     Path::new("/proc/self").metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }

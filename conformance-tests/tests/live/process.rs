@@ -1,6 +1,7 @@
 //! The binary as a process, and its command line.
 
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -58,7 +59,10 @@ impl Home {
     }
 
     fn furnish(guard: Option<TempDir>, path: PathBuf) -> Self {
-        std::fs::write(path.join("grantor.toml"), CONFIG).expect("the configuration");
+        // Synced, since power cuts are among what happens to it.
+        let mut file = File::create(path.join("grantor.toml")).expect("the configuration");
+        file.write_all(CONFIG.as_bytes()).and_then(|()| file.sync_all()).expect("written");
+        File::open(&path).and_then(|directory| directory.sync_all()).expect("its name too");
         let none = Client { id: String::new(), secret: String::new() };
         let mut home = Self { _guard: Arc::new(guard), path, client: none };
         home.run(&["user", "add", "alice", "--password-stdin"], "wonderland");
@@ -87,8 +91,6 @@ impl Home {
 
     /// Runs a command on this directory and returns what it printed.
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> String {
-        use std::io::Write as _;
-
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
@@ -156,6 +158,12 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ended");
+    }
+
+    /// SIGSTOP: it stands still where it is.
+    pub(crate) fn freeze(&self) {
+        let stopped = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
+        assert!(stopped.expect("kill").success(), "it runs");
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

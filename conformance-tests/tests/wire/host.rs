@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use grantor::model::{Authentication, Subject};
+use grantor::model::{Authentication, Subject, Timestamp};
 use grantor::storage::MemoryStorage;
 use http::Method;
 
@@ -11,16 +11,25 @@ use crate::world::{
     Answer, Browser, CALLBACK, Tokens, World, authorize_url, encode, hidden, redemption, request,
 };
 
-/// A request of a browser whose user the host has signed in.
+/// A request of a browser whose user the host has just signed in.
 async fn as_host(world: &World, browser: &mut Browser, who: Option<&str>, target: &str) -> Answer {
+    let who = who.map(|who| (who, world.server.now()));
+    as_host_since(world, browser, who, target).await
+}
+
+/// A request of a browser whose user the host has signed in at some time.
+async fn as_host_since(
+    world: &World,
+    browser: &mut Browser,
+    who: Option<(&str, Timestamp)>,
+    target: &str,
+) -> Answer {
     let cookies: Vec<String> =
         browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut request = request(Method::GET, target, &[("cookie", &cookies.join("; "))], "");
-    if let Some(who) = who {
-        request.extensions_mut().insert(Authentication {
-            subject: Subject::parse(who).expect("subject"),
-            auth_time: world.server.now(),
-        });
+    if let Some((who, auth_time)) = who {
+        let subject = Subject::parse(who).expect("subject");
+        request.extensions_mut().insert(Authentication { subject, auth_time });
     }
     let answer = world.send(request).await;
     if let Some((pair, _)) = answer.header("set-cookie").split_once(';') {
@@ -57,6 +66,29 @@ async fn a_host_that_signs_in_itself_says_who_it_is() {
     let mut signed_in = Browser::of(&World::new(), "alice").await;
     let page = as_host(&world, &mut signed_in, Some("alice"), "/apps").await;
     assert!(page.body.contains("id=\"logout\""), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_host_is_told_when_somebody_who_is_there_has_to_prove_it_again() {
+    // ATTACKS G07.
+    let world = World::with(|builder| builder.login_page("/login"));
+    let client = world.confidential().await;
+    let mut browser = Browser::default();
+    let earlier = world.server.now();
+    world.pass(std::time::Duration::from_secs(60));
+    let asked =
+        [("prompt", Some("login")), ("login_hint", Some("alice")), ("ui_locales", Some("ko"))];
+    let url = authorize_url(&client, &asked);
+    let interaction = as_host(&world, &mut browser, None, &url).await.location().to_owned();
+    let answer = as_host(&world, &mut browser, None, &interaction).await;
+    assert_eq!(answer.parameter("login_hint"), "alice");
+    assert_eq!(answer.parameter("ui_locales"), "ko");
+    assert!(!answer.location().contains("reauthenticate"), "{answer:?}");
+    let stale = Some(("alice", earlier));
+    let answer = as_host_since(&world, &mut browser, stale, &interaction).await;
+    assert_eq!(answer.parameter("reauthenticate"), "true");
+    let page = as_host(&world, &mut browser, Some("alice"), &interaction).await;
+    assert!(page.body.contains("id=\"allow\""), "{page:?}");
 }
 
 #[tokio::test]

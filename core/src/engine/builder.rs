@@ -111,10 +111,14 @@ impl Builder {
         self
     }
 
-    /// The host's own sign-in page. A visitor who is not signed in is sent there, with the address to
-    /// come back to in `return_to`; the host says who somebody is by putting an
-    /// [`Authentication`](crate::model::Authentication) into the request's extensions. Default: none,
-    /// and Grantor asks for name and password itself.
+    /// The host's own sign-in page, as a URL or a path. Default: none, and Grantor asks for name and
+    /// password itself.
+    ///
+    /// A visitor who has to sign in is sent there with these parameters: `return_to`, the address to
+    /// come back to; `reauthenticate=true` where somebody who is signed in has to prove it once more;
+    /// and the client's `login_hint` and `ui_locales`, if it sent any. The host says who somebody is,
+    /// and when they last proved it, by putting an
+    /// [`Authentication`](crate::model::Authentication) into the request's extensions.
     pub fn login_page(mut self, address: impl Into<String>) -> Self {
         self.login_page = Some(address.into());
         self

@@ -123,19 +123,24 @@ impl AuthorizationServer {
         let account = self.complete(&mut facts, grant_key.as_ref()).await?;
         let caller = self.verify(presented, client_id.as_ref(), &facts, "introspect").await?;
         let token_facts = token_facts(&facts, grant_key.as_ref(), account.as_ref());
-        introspect::introspect(token.as_ref(), caller, token_facts, self.context())
-            .map_err(Error::Refused)
+        let answer = introspect::introspect(token.as_ref(), caller, token_facts, self.context());
+        self.finish("introspect", client_id.clone(), answer).await
     }
 
     /// The resource server's check: whether this Bearer token is active and has all of `scope`
     /// (RFC 6750).
     pub async fn check_bearer(&self, token: &str, scope: &ScopeSet) -> Result<ActiveToken, Error> {
-        let token: Handle = bearer::parse(token).map_err(Error::Refused)?;
+        let token: Handle = match bearer::parse(token) {
+            Ok(token) => token,
+            Err(refusal) => return self.finish("bearer", None, Err(refusal)).await,
+        };
         let key = Key::grant(token.id);
         let mut facts = self.load(std::slice::from_ref(&key)).await?;
         let account = self.complete(&mut facts, Some(&key)).await?;
         let token_facts = token_facts(&facts, Some(&key), account.as_ref());
-        bearer::check(&token, scope, token_facts, self.context()).map_err(Error::Refused)
+        let answer = bearer::check(&token, scope, token_facts, self.context());
+        let client_id = token_facts.grant.map(|grant| grant.client_id.clone());
+        self.finish("bearer", client_id, answer).await
     }
 
     /// Loads what a token stands on: its client's record, its user's account.
@@ -193,7 +198,7 @@ impl AuthorizationServer {
         outcome.map_err(Error::Refused)
     }
 
-    pub(super) async fn refused(
+    pub(crate) async fn refused(
         &self,
         step: &'static str,
         client_id: Option<ClientId>,

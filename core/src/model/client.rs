@@ -164,6 +164,10 @@ pub struct Client {
 impl Client {
     /// The most redirection URIs that one client may register.
     pub const MAX_REDIRECT_URIS: usize = 32;
+    /// The longest that all redirection URIs of one client may be together, in bytes.
+    pub const MAX_REDIRECT_URIS_LEN: usize = 8 * 1024;
+    /// The longest address of a page about the client, in bytes.
+    pub const MAX_PAGE_LEN: usize = 512;
     /// The most secrets that are valid at once.
     pub const MAX_SECRETS: usize = 2;
     /// The longest name, in characters.

@@ -193,6 +193,11 @@ pub struct Active {
 }
 
 impl Active {
+    /// What one of its access tokens opens.
+    pub(crate) fn scope_of(&self, token: &AccessToken) -> ScopeSet {
+        token.narrowed.map_or_else(|| self.scope.clone(), |bits| self.scope.pick(bits))
+    }
+
     /// The most access tokens that one authorization has alive. One more retires the oldest.
     pub const MAX_ACCESS_TOKENS: usize = 16;
 }
@@ -241,9 +246,10 @@ pub struct AccessToken {
     /// The hash of its secret.
     #[serde(rename = "h")]
     pub hash: SecretHash,
-    /// What it opens, where that is less than the whole authorization.
+    /// What it opens, where that is less than the whole authorization: bit *n* is the *n*th scope of
+    /// the authorization, in byte order. An authorization has at most 64.
     #[serde(rename = "sc", default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<ScopeSet>,
+    pub narrowed: Option<u64>,
     /// When it was issued.
     #[serde(rename = "t")]
     pub issued_at: Timestamp,

@@ -170,7 +170,8 @@ impl Policy {
         {
             return Err(InvalidPolicy::DefaultScope);
         }
-        if self.scopes.len() > ScopeSet::MAX_COUNT {
+        let together = self.known_scope().to_string().len();
+        if self.scopes.len() > ScopeSet::MAX_COUNT || together > ScopeSet::MAX_LEN {
             return Err(InvalidPolicy::TooManyScopes);
         }
         if storage.durability < self.durability {
@@ -201,8 +202,8 @@ pub enum InvalidPolicy {
     /// The default scope names nothing, or a scope that does not exist.
     #[error("default_scope must name scopes that exist")]
     DefaultScope,
-    /// More scopes than one set can hold.
-    #[error("at most 64 scopes can be defined")]
+    /// More scopes than a record can hold.
+    #[error("at most 64 scopes can be defined, and their names may have 4 KiB together")]
     TooManyScopes,
     /// The storage promises less than the policy demands.
     #[error("the storage promises durability {promised:?}, the policy demands {wanted:?}")]

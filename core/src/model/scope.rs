@@ -12,7 +12,7 @@ pub struct ScopeToken(Box<str>);
 
 impl ScopeToken {
     /// The longest accepted scope, in bytes.
-    pub const MAX_LEN: usize = 256;
+    pub const MAX_LEN: usize = 128;
 
     /// Checks and wraps one scope.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
@@ -49,8 +49,10 @@ impl fmt::Debug for ScopeToken {
 pub struct ScopeSet(BTreeSet<ScopeToken>);
 
 impl ScopeSet {
-    /// The most scopes that one set may hold.
+    /// The most scopes that may be asked for at once, and that a policy may define.
     pub const MAX_COUNT: usize = 64;
+    /// The longest list of scopes that may be asked for, in bytes.
+    pub const MAX_LEN: usize = 4096;
 
     /// No scope.
     pub const fn empty() -> Self {
@@ -59,17 +61,28 @@ impl ScopeSet {
 
     /// Reads a space-delimited list. The empty text is the empty set.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
+        let set = if text.len() > Self::MAX_LEN { Err(InvalidScope) } else { Self::read(text) }?;
+        if set.len() > Self::MAX_COUNT { Err(InvalidScope) } else { Ok(set) }
+    }
+
+    /// Reads a list of any length: one of our own.
+    fn read(text: &str) -> Result<Self, InvalidScope> {
         if text.is_empty() {
             return Ok(Self::empty());
         }
-        let mut set = BTreeSet::new();
-        for token in text.split(' ') {
-            set.insert(ScopeToken::parse(token)?);
-            if set.len() > Self::MAX_COUNT {
-                return Err(InvalidScope);
-            }
-        }
-        Ok(Self(set))
+        text.split(' ').map(ScopeToken::parse).collect::<Result<BTreeSet<_>, _>>().map(Self)
+    }
+
+    /// Which scopes of `whole` are in this set, as bits in the order of `whole`.
+    pub(crate) fn bits_in(&self, whole: &Self) -> u64 {
+        let bits = whole.0.iter().zip(0..u64::BITS).filter(|(token, _)| self.0.contains(*token));
+        bits.fold(0, |mask, (_, bit)| mask | 1 << bit)
+    }
+
+    /// The scopes of this set that [`bits_in`](Self::bits_in) names.
+    pub(crate) fn pick(&self, bits: u64) -> Self {
+        let tokens = self.0.iter().zip(0..u64::BITS).filter(|(_, bit)| bits & (1 << bit) != 0);
+        Self(tokens.map(|(token, _)| token.clone()).collect())
     }
 
     /// Whether there is no scope in it.
@@ -144,7 +157,7 @@ impl FromStr for ScopeSet {
 impl TryFrom<String> for ScopeSet {
     type Error = InvalidScope;
     fn try_from(text: String) -> Result<Self, InvalidScope> {
-        Self::parse(&text)
+        Self::read(&text)
     }
 }
 
@@ -183,7 +196,18 @@ mod tests {
         // ATTACKS J06.
         let many: Vec<String> = (0..=ScopeSet::MAX_COUNT).map(|n| n.to_string()).collect();
         assert_eq!(ScopeSet::parse(&many.join(" ")), Err(InvalidScope));
-        assert_eq!(ScopeToken::parse(&"x".repeat(257)), Err(InvalidScope));
+        assert_eq!(ScopeToken::parse(&"x".repeat(129)), Err(InvalidScope));
+    }
+
+    #[test]
+    fn a_part_of_a_set_is_a_handful_of_bits() {
+        let whole: Vec<String> = (0..64).map(|n| format!("scope-{n}")).collect();
+        let whole = ScopeSet::parse(&whole.join(" ")).expect("64 scopes");
+        for part in ["", "scope-0", "scope-63 scope-7 scope-12"] {
+            let part = ScopeSet::parse(part).expect("scopes");
+            assert_eq!(whole.pick(part.bits_in(&whole)), part);
+        }
+        assert_eq!(whole.pick(whole.bits_in(&whole)), whole);
     }
 
     proptest! {

@@ -65,7 +65,8 @@ pub fn remember(
     // What was not asked this time stays as it was answered before.
     let kept = before.map(|consent| {
         let asked = &opened.pending.scope;
-        consent.scope.iter().filter(|s| !asked.contains(s.as_str())).cloned().collect()
+        let kept = consent.scope.intersection(&ctx.policy.known_scope());
+        kept.iter().filter(|s| !asked.contains(s.as_str())).cloned().collect()
     });
     let consent = Consent {
         subject: account.subject.clone(),

@@ -117,7 +117,7 @@ pub fn access_token(
         client_id: grant.client_id.clone(),
         subject: active.subject.clone(),
         username: account.filter(|_| active.subject.is_some()).map(|a| a.username.clone()),
-        scope: found.scope.clone().unwrap_or_else(|| active.scope.clone()),
+        scope: active.scope_of(found),
         issued_at: found.issued_at,
         expires_at: found.expires_at,
     })

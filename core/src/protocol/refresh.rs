@@ -111,7 +111,8 @@ impl Step<'_> {
         } else {
             (entropy.secret(), None)
         };
-        let narrowed = (scope != self.active.scope).then(|| scope.clone());
+        let whole = &self.active.scope;
+        let narrowed = (scope != *whole).then(|| scope.bits_in(whole));
         let lifetime = ctx.policy.access_token_lifetime;
         let (access_token, kept) = mint(grant.id, access_secret, narrowed, lifetime, ctx.now);
         let mut active = self.active.clone();
@@ -138,7 +139,7 @@ impl Step<'_> {
             // The client has revoked it meanwhile, so the answer did arrive.
             return Decision::refuse(Refusal::RetryDiffers);
         };
-        let scope = issued.scope.clone().unwrap_or_else(|| active.scope.clone());
+        let scope = active.scope_of(issued);
         if self.scope() != Ok(scope.clone()) {
             return Decision::refuse(Refusal::RetryDiffers);
         }

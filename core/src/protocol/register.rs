@@ -188,6 +188,10 @@ fn check(registration: &Registration, ctx: Context<'_>) -> Result<Vec<RedirectUr
             redirect_uris.push(uri);
         }
     }
+    let together = redirect_uris.iter().map(|uri: &RedirectUri| uri.as_str().len()).sum::<usize>();
+    if together > Client::MAX_REDIRECT_URIS_LEN {
+        return invalid("the redirect_uris are longer than 8 KiB together");
+    }
     if registration.grant_types.is_empty() {
         return invalid("at least one grant type");
     }
@@ -250,7 +254,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 fn is_web_page(uri: &str) -> bool {
-    uri.len() <= RedirectUri::MAX_LEN
+    uri.len() <= Client::MAX_PAGE_LEN
         && uri.bytes().all(|b| b.is_ascii_graphic())
         && url::Url::parse(uri).is_ok_and(|url| {
             url.scheme() == "https" && url.username().is_empty() && url.password().is_none()

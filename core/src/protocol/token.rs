@@ -27,13 +27,13 @@ pub struct TokenResponse {
 pub(crate) fn mint(
     grant: RecordId,
     secret: Secret,
-    scope: Option<ScopeSet>,
+    narrowed: Option<u64>,
     lifetime: Duration,
     now: Timestamp,
 ) -> (SecretString, AccessToken) {
     let hash = SecretHash::of(&secret);
     let text = Handle::new(HandleKind::AccessToken, grant, secret).encode();
-    (text, AccessToken { hash, scope, issued_at: now, expires_at: now.plus(lifetime) })
+    (text, AccessToken { hash, narrowed, issued_at: now, expires_at: now.plus(lifetime) })
 }
 
 /// Adds an access token, and drops what has expired or is over the bound.

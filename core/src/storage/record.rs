@@ -87,7 +87,7 @@ impl Record {
         let indexes = self.indexes().into_iter().filter(|index| !known.contains(index)).collect();
         let value = self.encode()?;
         if value.len() > NewRecord::MAX_VALUE_LEN {
-            return Err(StorageError::damaged("a record would exceed 16 KiB"));
+            return Err(StorageError::unavailable("a record would exceed 16 KiB"));
         }
         Ok(NewRecord { value, purge_at: self.purge_at(), indexes })
     }

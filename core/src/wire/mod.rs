@@ -100,7 +100,9 @@ pub(crate) enum Call {
         browser: Browser,
     },
     Metadata,
-    Stylesheet,
+    Stylesheet {
+        signed_out: bool,
+    },
     /// A CORS preflight of an endpoint that answers scripts of other origins.
     Preflight,
 }
@@ -148,6 +150,8 @@ pub(crate) const APPS_LOGIN: &str = "/apps/login";
 pub(crate) const APPS_WITHDRAW: &str = "/apps/withdraw";
 pub(crate) const APPS_LOGOUT: &str = "/apps/logout";
 pub(crate) const STYLESHEET: &str = "/style.css";
+/// Added to it by the page that says that the user is signed out.
+pub(crate) const SIGNED_OUT: &str = "?signed-out";
 
 const ROUTES: [(&str, Route); 12] = [
     (path::AUTHORIZE, Route::Authorize),
@@ -329,7 +333,9 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
             check_form_token(&form, &browser)?;
             Call::SignOut { browser }
         }
-        Route::Stylesheet => Call::Stylesheet,
+        Route::Stylesheet => {
+            Call::Stylesheet { signed_out: query.values("signed-out").next().is_some() }
+        }
         Route::Metadata => Call::Metadata,
     })
 }

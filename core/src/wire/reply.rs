@@ -8,7 +8,7 @@ use super::cookie::Cookie;
 use super::error::{on_the_wire, retry_after};
 use super::{
     APPS, APPS_LOGIN, APPS_LOGOUT, APPS_WITHDRAW, INTERACTION, INTERACTION_CONSENT,
-    INTERACTION_LOGIN, STYLESHEET, Surface, Unserved, bearer, language,
+    INTERACTION_LOGIN, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer, language,
 };
 use crate::engine::{AuthorizationServer, Connection};
 use crate::model::{Account, Handle, ScopeSet, Secret, SecretString};
@@ -166,9 +166,25 @@ impl<'a> Replies<'a> {
     }
 
     /// Sends the browser to the host's own sign-in page.
-    pub(crate) fn to_login_page(self, login_page: &str, then: &Then<'_>) -> Reply {
+    pub(crate) fn to_login_page(
+        self,
+        login_page: &str,
+        then: &Then<'_>,
+        again: bool,
+        asked: Option<&Interaction>,
+    ) -> Reply {
         let mut parameters = form_urlencoded::Serializer::new(String::new());
         parameters.append_pair("return_to", &self.target(then));
+        if again {
+            parameters.append_pair("reauthenticate", "true");
+        }
+        let hint = asked.and_then(|interaction| interaction.login_hint.as_deref());
+        let locales = asked.and_then(|interaction| interaction.ui_locales.as_deref());
+        for (name, value) in [("login_hint", hint), ("ui_locales", locales)] {
+            if let Some(value) = value {
+                parameters.append_pair(name, value);
+            }
+        }
         let divider = if login_page.contains('?') { '&' } else { '?' };
         self.see_other(&format!("{login_page}{divider}{}", parameters.finish()))
     }
@@ -316,10 +332,7 @@ impl<'a> Replies<'a> {
     pub(crate) fn signed_out(self) -> Reply {
         let sign_in = self.path(APPS);
         let body = Body::SignedOut(SignedOutPage { sign_in: &sign_in });
-        let mut reply = self.page(body, None, None, "'none'");
-        // Browsers keep whole pages for their back button, `no-store` or not.
-        let cache = HeaderValue::from_static("\"cache\"");
-        reply.headers_mut().insert(HeaderName::from_static("clear-site-data"), cache);
+        let reply = self.page(body, None, None, "'none'");
         self.with_cookie(reply, Cookie::Session.clear(self.server.issuer()))
     }
 
@@ -330,12 +343,19 @@ impl<'a> Replies<'a> {
         self.page(body, Some(refusal), None, "'none'")
     }
 
-    pub(crate) fn stylesheet(self) -> Reply {
+    pub(crate) fn stylesheet(self, signed_out: bool) -> Reply {
         let mut reply = Response::new(Bytes::from(self.server.pages().stylesheet().to_owned()));
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if signed_out {
+            // Browsers keep whole pages for their back button, `no-store` or not. The page that signs out
+            // cannot have them cleared itself: the one that it replaces is not among them yet.
+            let kept = HeaderName::from_static("clear-site-data");
+            headers.insert(kept, HeaderValue::from_static("\"cache\""));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         reply
     }
 
@@ -379,7 +399,10 @@ impl<'a> Replies<'a> {
         ui_locales: Option<&str>,
         forms: &str,
     ) -> Reply {
-        let stylesheet = self.path(STYLESHEET);
+        let mut stylesheet = self.path(STYLESHEET);
+        if matches!(body, Body::SignedOut(_)) {
+            stylesheet.push_str(SIGNED_OUT);
+        }
         let origin = self.server.issuer().origin();
         let host = origin.split_once("://").map_or(origin, |(_, host)| host);
         let page = Page { frame: Frame { stylesheet: &stylesheet, host }, body };

@@ -207,11 +207,13 @@ impl Planner {
                 "the client proves who it is",
             ),
         ];
-        request.extend(
-            form.iter()
-                .zip(notes)
-                .map(|((name, value), note)| line(format!("{name}={}", short(value)), note)),
-        );
+        request.extend(form.iter().zip(notes).map(|((name, value), note)| {
+            let shown = match *name {
+                "grant_type" | "redirect_uri" => (*value).to_owned(),
+                _ => short(value),
+            };
+            line(format!("{name}={shown}"), note)
+        }));
         visit.transcript.push(Exchange {
             from: PLANNER,
             to: SERVER,
