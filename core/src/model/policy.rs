@@ -65,7 +65,9 @@ pub enum Rotation {
     /// Everybody's.
     Always,
     /// Those of public clients, as RFC 9700 section 4.14.2 demands; a client that authenticates
-    /// keeps the one it has.
+    /// keeps the one it has. Each use of it makes another access token, and at most
+    /// [`Active::MAX_ACCESS_TOKENS`](super::Active::MAX_ACCESS_TOKENS) are alive: one more retires the
+    /// oldest.
     PublicClients,
 }
 

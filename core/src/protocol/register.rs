@@ -212,6 +212,11 @@ fn check(registration: &Registration, ctx: Context<'_>) -> Result<Vec<RedirectUr
     {
         return invalid("only a confidential web client may leave PKCE out");
     }
+    if registration.skip_consent
+        && (public || registration.application_type == ApplicationType::Native)
+    {
+        return invalid("only a confidential web client may skip the consent page");
+    }
     if registration.auth_methods.contains(&ClientAuthMethod::None) {
         return invalid("a confidential client has to authenticate");
     }

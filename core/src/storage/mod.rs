@@ -1,4 +1,4 @@
-//! The storage contract: what Grantor needs of a store, in five methods.
+//! The storage contract: what Grantor needs of a store, in six methods.
 //!
 //! Grantor keeps every authorization in **one record** and moves it forward by **replacing the
 //! record whose last commit was X**. A store that can do that atomically for one key can be a

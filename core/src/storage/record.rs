@@ -30,6 +30,9 @@ pub enum Record {
 /// write back a record that it understood only in part.
 const FORMAT: u8 = 1;
 
+/// The same for what nobody has signed in for: anybody can make these, so they go soon.
+const SHORT_MARGIN: Duration = Duration::from_secs(600);
+
 /// How long a record outlives its meaning. An answer about an expired code is then "expired", not
 /// "unknown", and clocks that differ by less do no harm.
 const MARGIN: Duration = Duration::from_secs(3600);
@@ -57,7 +60,7 @@ impl Record {
             Self::Consent(_) | Self::RevokedSubject(_) => FOREVER,
             Self::Session(session) => session.expires_at.plus(MARGIN),
             Self::Grant(grant) => match &grant.state {
-                GrantState::Pending(pending) => pending.expires_at.plus(MARGIN),
+                GrantState::Pending(pending) => pending.expires_at.plus(SHORT_MARGIN),
                 GrantState::CodeIssued(code) => code.expires_at.plus(MARGIN),
                 GrantState::Active(active) => {
                     let refresh = active.refresh.as_ref();

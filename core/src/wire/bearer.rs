@@ -61,6 +61,8 @@ pub fn challenge(realm: &str, refusal: &Refusal, scope: &ScopeSet) -> Response<B
         | Refusal::TokenMalformed
         | Refusal::SeveralTokens
         | Refusal::ParameterRepeated(_)
+        | Refusal::ParameterTooLong(_)
+        | Refusal::TooManyParameters
         | Refusal::FormMalformed
         | Refusal::ScopeInsufficient => refusal,
         // Why a token is not active concerns its client and the operator.

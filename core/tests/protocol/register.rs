@@ -84,6 +84,7 @@ fn what_does_not_fit_together_is_refused() {
     invalid(Registration { grant_types: vec![ClientCredentials], ..public() });
     invalid(Registration { resource_server: true, ..public() });
     invalid(Registration { pkce_optional: true, ..public() });
+    invalid(Registration { skip_consent: true, ..public() });
     invalid(Registration { scope: scope("nope"), ..confidential() });
     invalid(Registration { auth_methods: vec![ClientAuthMethod::None], ..confidential() });
     invalid(Registration { auth_methods: vec![ClientAuthMethod::ClientSecretPost], ..public() });

@@ -162,7 +162,7 @@ async fn register(
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A port is taken.
-    #[error("cannot listen on {address}: {source}; --port moves all three servers")]
+    #[error("cannot listen on {address} (--port moves all three servers)")]
     Listen {
         /// Where.
         address: String,
