@@ -7,6 +7,7 @@
 )]
 
 mod authorize;
+mod bounds;
 mod client_auth;
 mod code;
 mod consent;
