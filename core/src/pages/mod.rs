@@ -3,7 +3,7 @@
 //! A page is a plain value; [`Pages`] turns it into HTML. [`DefaultPages`] is ready to use; a host with a
 //! look of its own implements the trait. Everything in a page that came from a client is text: escape it,
 //! and load nothing from it. The headers that forbid scripts, frames and foreign resources are set by
-//! `wire`, whatever the HTML says.
+//! [`wire`](crate::wire), whatever the HTML says.
 //!
 //! Element ids are stable, so that outside tools can drive the pages: `username`, `password`, `login`,
 //! `allow`, `deny`, `scope-0`, `scope-1` ... (one checkbox per scope, in the order of

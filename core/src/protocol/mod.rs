@@ -6,9 +6,9 @@
 //!
 //! Nothing here waits, reads a clock, draws a random number or knows what HTTP is. The facts are
 //! the records that were loaded; the decision says which one record to replace, what to answer, and
-//! what to tell the audit log. The engine loads, asks, commits and answers; when
-//! the commit finds that the record has changed meanwhile, it loads and asks again. Losing a race is
-//! then an ordinary decision about the facts as they are now.
+//! what to tell the audit log. The [engine](crate::engine) loads, asks, commits and answers; when the
+//! commit finds that the record has changed meanwhile, it loads and asks again. Losing a race is then
+//! an ordinary decision about the facts as they are now.
 //!
 //! # The life of an authorization
 //!

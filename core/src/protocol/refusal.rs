@@ -5,7 +5,7 @@ use crate::model::{InvalidRedirectUri, RevocationReason};
 /// Why a request was refused: which check, of which clause.
 ///
 /// This is for the audit log and for the operator. What the client may learn of it is decided by
-/// one table in `wire`, and is less.
+/// one table in [`wire`](crate::wire), and is less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the text of each variant is its `Display`")]
 pub enum Refusal {
