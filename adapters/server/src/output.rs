@@ -161,6 +161,12 @@ fn one_client(
              client reads it."
         )?;
     }
+    if client.scope.is_empty() && !client.resource_server {
+        writeln!(
+            out,
+            "\nIt has no scopes, so whatever it asks for is refused: add it with --scope."
+        )?;
+    }
     Ok(())
 }
 
