@@ -428,6 +428,17 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_was_cut_short_is_no_damage() {
+        for left_behind in [&b""[..], b"half a snapshot, without its checksum"] {
+            tampered(|path| {
+                let name = "snap.FFFFFFFFFFFFFFFF.generating";
+                std::fs::write(path.join(name), left_behind).expect("it is ours");
+            })
+            .expect("the snapshot before it is whole");
+        }
+    }
+
+    #[test]
     fn an_older_version_of_a_record_is_noticed() {
         let directory = tempfile::TempDir::new().expect("a temporary directory");
         let storage = SledStorage::open(directory.path()).expect("opens");

@@ -76,9 +76,9 @@ pub enum OpenError {
 }
 
 /// Adds to an error of the operating system what was tried.
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io { action, path, source }
+    move |source| OpenError::Io { action, path: path.clone(), source }
 }
 
 /// The locked data directory: held across a reopening, so that no other process can slip in.
@@ -169,6 +169,7 @@ impl Directory {
     }
 
     fn open_and_scan(&self, config: &SledConfig, noted: u64) -> Result<Engine, OpenError> {
+        self.remove_unfinished_snapshots()?;
         let db = self.open_sled(config)?;
         let tree = |name| db.open_tree(name).map_err(|error| self.sled_error(name, error));
         let (records, entries, meta) = (tree("records")?, tree("entries")?, tree("meta")?);
@@ -231,6 +232,22 @@ impl Directory {
             .and_then(|()| self.state.sync())
             .map_err(io_error("write", &self.path.join(state_file::NAME)))?;
         Ok(engine)
+    }
+
+    /// A process that is killed while sled writes a snapshot leaves it half-written under another name,
+    /// and sled 0.34 takes that name for the newest snapshot: it would call the store corrupt. The
+    /// snapshot before, or the log alone, holds all of it.
+    fn remove_unfinished_snapshots(&self) -> Result<(), OpenError> {
+        let failed = io_error("clean up", &self.path);
+        for entry in std::fs::read_dir(&self.path).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                std::fs::remove_file(entry.path()).map_err(&failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn open_sled(&self, config: &SledConfig) -> Result<Db, OpenError> {
