@@ -48,20 +48,13 @@ const PAGE: usize = 256;
 impl AuthorizationServer {
     /// Registers a client.
     pub async fn register_client(&self, registration: &Registration) -> Result<Registered, Error> {
-        let mut attempts = self.attempts();
-        loop {
-            let chosen = registration.client_id.as_ref();
-            let keys: Vec<Key> = chosen.map(Key::client).into_iter().collect();
-            let facts = self.load(&keys).await?;
-            let mut entropy = self.entropy()?;
-            let existing = facts.client(chosen);
-            let decision = register::register(registration, existing, self.context(), &mut entropy);
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return outcome.map_err(Error::Refused);
-            }
-        }
+        let chosen = registration.client_id.as_ref();
+        let keys: Vec<Key> = chosen.map(Key::client).into_iter().collect();
+        self.step(&keys, |facts, ctx, entropy| {
+            register::register(registration, facts.client(chosen), ctx, entropy)
+        })
+        .await?
+        .map_err(Error::Refused)
     }
 
     /// A registered client, if it was not removed.
@@ -90,46 +83,27 @@ impl AuthorizationServer {
 
     /// Gives a confidential client a new secret; the old one works on for the policy's overlap.
     pub async fn rotate_client_secret(&self, id: &ClientId) -> Result<Registered, Error> {
-        let mut attempts = self.attempts();
-        loop {
-            let facts = self.load(&[Key::client(id)]).await?;
-            let mut entropy = self.entropy()?;
-            let client = facts.client(Some(id));
-            let decision = register::rotate_secret(client, self.context(), &mut entropy);
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return outcome.map_err(Error::Refused);
-            }
-        }
+        self.step(&[Key::client(id)], |facts, ctx, entropy| {
+            register::rotate_secret(facts.client(Some(id)), ctx, entropy)
+        })
+        .await?
+        .map_err(Error::Refused)
     }
 
     /// Removes a client and everything that was issued to it.
     pub async fn remove_client(&self, id: &ClientId) -> Result<(), Error> {
-        self.change_client(id, register::remove).await
+        self.step(&[Key::client(id)], |facts, ctx, _| register::remove(facts.client(Some(id)), ctx))
+            .await?
+            .map_err(Error::Refused)
     }
 
     /// Revokes everything that was ever issued to a client. It can ask again.
     pub async fn revoke_client_grants(&self, id: &ClientId) -> Result<(), Error> {
-        self.change_client(id, |client, _| revoke::everything_of_client(client)).await
-    }
-
-    async fn change_client(
-        &self,
-        id: &ClientId,
-        rule: impl Fn(Option<&Client>, Context<'_>) -> Decision<()>,
-    ) -> Result<(), Error> {
-        let mut attempts = self.attempts();
-        loop {
-            let facts = self.load(&[Key::client(id)]).await?;
-            let mut entropy = self.entropy()?;
-            let decision = rule(facts.client(Some(id)), self.context());
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return outcome.map_err(Error::Refused);
-            }
-        }
+        self.step(&[Key::client(id)], |facts, _, _| {
+            revoke::everything_of_client(facts.client(Some(id)))
+        })
+        .await?
+        .map_err(Error::Refused)
     }
 
     /// What a user has allowed, to whom. A withdrawal that was interrupted is still listed, so that
@@ -168,29 +142,15 @@ impl AuthorizationServer {
         client_id: &ClientId,
     ) -> Result<(), Error> {
         let key = Key::consent(subject, client_id);
-        let mut attempts = self.attempts();
-        let marked = loop {
-            let facts = self.load(std::slice::from_ref(&key)).await?;
-            let mut entropy = self.entropy()?;
-            let decision = consent::withdraw(facts.consent(&key), self.context());
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                break outcome.map_err(Error::Refused)?;
-            }
-        };
+        let keys = std::slice::from_ref(&key);
+        let marked =
+            self.step(keys, |facts, ctx, _| consent::withdraw(facts.consent(&key), ctx)).await?;
+        let marked = marked.map_err(Error::Refused)?;
         self.for_each_grant(subject, |found, ctx| revoke::withdrawn_grant(found, &marked, ctx))
             .await?;
-        loop {
-            let facts = self.load(std::slice::from_ref(&key)).await?;
-            let mut entropy = self.entropy()?;
-            let decision = consent::finish_withdrawal(facts.consent(&key), marked.epoch);
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return outcome.map_err(Error::Refused);
-            }
-        }
+        self.step(keys, |facts, _, _| consent::finish_withdrawal(facts.consent(&key), marked.epoch))
+            .await?
+            .map_err(Error::Refused)
     }
 
     /// The authorizations of a user.
@@ -238,19 +198,11 @@ impl AuthorizationServer {
     /// The user's own count is raised first, so that a code or a session that is under way sees it;
     /// then what exists is ended one by one. A crash in between leaves the rest to the same call.
     pub async fn revoke_subject(&self, subject: &Subject) -> Result<(), Error> {
-        let user = Key::revoked_subject(subject);
-        let mut attempts = self.attempts();
-        loop {
-            let facts = self.load(std::slice::from_ref(&user)).await?;
-            let mut entropy = self.entropy()?;
-            let revoked = facts.revoked_subject(Some(subject));
-            let decision = revoke::subject(subject, revoked, self.context());
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
-                outcome.map_err(Error::Refused)?;
-                break;
-            }
-        }
+        self.step(&[Key::revoked_subject(subject)], |facts, ctx, _| {
+            revoke::subject(subject, facts.revoked_subject(Some(subject)), ctx)
+        })
+        .await?
+        .map_err(Error::Refused)?;
         let mut after = None;
         loop {
             let index = Listing::Index(Index::sessions_of(subject));
@@ -297,17 +249,10 @@ impl AuthorizationServer {
         key: &Key,
         rule: impl Fn(Option<&Grant>, Context<'_>) -> Decision<bool>,
     ) -> Result<bool, Unavailable> {
-        let mut attempts = self.attempts();
-        loop {
-            let facts = self.load(std::slice::from_ref(key)).await?;
-            let mut entropy = self.entropy()?;
-            let decision = rule(facts.grant(key), self.context());
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return Ok(outcome.unwrap_or(false));
-            }
-        }
+        let outcome = self
+            .step(std::slice::from_ref(key), |facts, ctx, _| rule(facts.grant(key), ctx))
+            .await?;
+        Ok(outcome.unwrap_or(false))
     }
 
     async fn load_page(

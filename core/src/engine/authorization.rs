@@ -185,16 +185,8 @@ impl AuthorizationServer {
         if session::must_verify_again(revoked, self.context()) {
             account = self.verify_credentials(credentials).await?;
         }
-        let mut attempts = self.attempts();
-        let handle = loop {
-            let mut entropy = self.entropy()?;
-            let decision = session::sign_in(&account, self.context(), &mut entropy);
-            let done =
-                self.commit(&mut attempts, &Facts::default(), decision, &mut entropy).await?;
-            if let Some(outcome) = done {
-                break outcome.map_err(Error::Refused)?;
-            }
-        };
+        let begun = self.step(&[], |_, ctx, entropy| session::sign_in(&account, ctx, entropy));
+        let handle = begun.await?.map_err(Error::Refused)?;
         let after = self.load(std::slice::from_ref(&user)).await?;
         let subject = Some(&account.subject);
         let standing =
@@ -233,17 +225,11 @@ impl AuthorizationServer {
     }
 
     pub(super) async fn end_session(&self, key: Key, cookie: Option<&Handle>) -> Result<(), Error> {
-        let mut attempts = self.attempts();
-        loop {
-            let facts = self.load(std::slice::from_ref(&key)).await?;
-            let mut entropy = self.entropy()?;
-            let decision = session::end(cookie, facts.session(&key));
-            if let Some(outcome) =
-                self.commit(&mut attempts, &facts, decision, &mut entropy).await?
-            {
-                return outcome.map_err(Error::Refused);
-            }
-        }
+        self.step(std::slice::from_ref(&key), |facts, _, _| {
+            session::end(cookie, facts.session(&key))
+        })
+        .await?
+        .map_err(Error::Refused)
     }
 
     /// Who is signed in with this browser, to an account that stands.

@@ -6,7 +6,7 @@ use crate::model::{
     Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject,
 };
 use crate::protocol::authorize::AuthorizationError;
-use crate::protocol::{Decision, Entropy, Refusal};
+use crate::protocol::{Context, Decision, Entropy, Refusal};
 use crate::storage::{Commit, CommitOutcome, Key, Loaded, Record, StorageError};
 
 /// Why a step gave no answer.
@@ -204,6 +204,24 @@ impl AuthorizationServer {
         match self.inner.storage.commit(commit.clone()).await {
             Err(StorageError::Unavailable { .. }) => self.inner.storage.commit(commit).await,
             answer => answer,
+        }
+    }
+
+    /// A whole step whose facts are the records under these keys.
+    pub(super) async fn step<T>(
+        &self,
+        keys: &[Key],
+        decide: impl Fn(&Facts, Context<'_>, &mut Entropy) -> Decision<T>,
+    ) -> Result<Result<T, Refusal>, Unavailable> {
+        let mut attempts = self.attempts();
+        loop {
+            let facts = self.load(keys).await?;
+            let mut entropy = self.entropy()?;
+            let decision = decide(&facts, self.context(), &mut entropy);
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
+            if let Some(outcome) = done {
+                return Ok(outcome);
+            }
         }
     }
 
