@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let directory = parent.path().join("a/b/data");
     let store = SledStorage::open(&directory).expect("opens");
 
-    // A mode that somebody loosened is tightened again.
+    // ATTACKS K03; and a mode that somebody loosened is tightened again.
     let mode = || {
         let meta = std::fs::metadata(&directory).expect("it is there");
         meta.permissions().mode() & 0o777

@@ -21,7 +21,6 @@ mod host;
 mod interaction;
 mod introspection;
 mod metadata;
-mod not_yet;
 mod parsing;
 mod pkce;
 mod redirect;

@@ -139,8 +139,8 @@ async fn what_is_advertised_works() {
 
 #[tokio::test]
 async fn what_is_not_advertised_does_not_work() {
-    // Requirements 8414-007, 9700-008, 9700-012, 9700-041, 9207-004; ATTACKS K13: no implicit or hybrid response, so
-    // no ID token beside an iss; no other mode, method or grant.
+    // Requirements 8414-007, 9700-008, 9700-012, 9700-041; ATTACKS K13: no implicit or hybrid response, no
+    // other mode, method or grant.
     let world = World::new();
     let client = world.public().await;
     for (name, value) in [

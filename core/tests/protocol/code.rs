@@ -48,7 +48,7 @@ fn harmless(
 #[test]
 fn a_code_is_bound_to_client_redirect_uri_and_challenge() {
     // Requirements 6749-036, 6749-044, 6749-049 to 6749-051, 6749-077, 7636-001, 7636-008, 7636-009,
-    // 9700-005, 9700-026, OA21-023; ATTACKS A01, B06, C01, C05, E06.
+    // 9700-005, 9700-026, OA21-023; ATTACKS A01, B06, C01, C05.
     let mut world = World::new();
     let registered = world.confidential();
     let stranger = world.confidential();

@@ -80,6 +80,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_head_that_does_not_come_and_a_connection_that_idles_are_given_up() {
+    // Requirement HTTP-006; ATTACKS J07.
     let (address, _, _trigger, _serving) =
         start(Limits { header_timeout: SHORT, ..Limits::default() }).await;
     let slow = exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
@@ -91,6 +92,7 @@ async fn a_head_that_does_not_come_and_a_connection_that_idles_are_given_up() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
+    // Requirement HTTP-006; ATTACKS J07.
     let (address, _, _trigger, _serving) =
         start(Limits { body_timeout: SHORT, ..Limits::default() }).await;
     let slow = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
@@ -100,6 +102,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
+    // Requirement HTTP-005; ATTACKS J04.
     let (address, _, _trigger, _serving) = start(Limits::default()).await;
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(64 * 1024));
     let answer = exchange(address, long.as_bytes()).await;
@@ -111,6 +114,7 @@ async fn a_head_without_end_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_so_many_connections_are_open_at_once() {
+    // Requirement HTTP-006; ATTACKS J07.
     let (address, echo, _trigger, _serving) =
         start(Limits { connections: 2, ..Limits::default() }).await;
     let mut exchanges = tokio::task::JoinSet::new();
