@@ -1,25 +1,31 @@
 //! The reference backend keeps the contract.
 
-use std::sync::Arc;
+use std::error::Error;
+use std::path::PathBuf;
 
 use grantor::storage::MemoryStorage;
-use grantor_conformance::storage::Backend;
+use grantor_conformance::storage::{Backend, Processes};
 
-struct Memory(Arc<MemoryStorage>);
+struct Memory;
 
 impl Backend for Memory {
     type Store = MemoryStorage;
+    const PROCESSES: Processes = Processes::Private;
 
     async fn create() -> Self {
-        Self(Arc::new(MemoryStorage::new()))
+        Self
     }
 
-    fn store(&self) -> Arc<MemoryStorage> {
-        Arc::clone(&self.0)
+    fn address(&self) -> String {
+        "memory".into()
     }
 
-    async fn reopen(self) -> Self {
-        self
+    async fn open(_: &str) -> Result<MemoryStorage, Box<dyn Error + Send + Sync>> {
+        Ok(MemoryStorage::new())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![]
     }
 }
 

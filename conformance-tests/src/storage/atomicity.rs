@@ -1,18 +1,26 @@
 //! *Of any number of commits with the same key and the same `expect`, exactly one answers `Applied`.*
-//!
-//! Why: a code is redeemed and a refresh token rotated by one commit. Two winners are two token sets
-//! from one code.
 
 use std::sync::Arc;
 
 use grantor::storage::{CommitId, CommitOutcome, Key, Kind, Storage as _};
 use tokio::sync::Barrier;
 
-use super::{Backend, CommitExt as _, StorageExt as _, create, key, stored};
+use super::toolkit::{CommitExt as _, StorageExt as _, create, join, key, stored};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Atomicity",
+    why: "a code is redeemed and a refresh token rotated by one commit; two winners are two token sets from one code.",
+};
 
 const CONTENDERS: usize = 64;
 
-async fn one_winner<B: Backend>(backend: &B, key: &Key, expect: Option<CommitId>) -> CommitId {
+async fn one_winner<B: Backend>(
+    backend: &Opened<B>,
+    key: &Key,
+    expect: Option<CommitId>,
+) -> CommitId {
     let start = Arc::new(Barrier::new(CONTENDERS));
     let tasks: Vec<_> = (0..CONTENDERS)
         .map(|n| {
@@ -28,14 +36,14 @@ async fn one_winner<B: Backend>(backend: &B, key: &Key, expect: Option<CommitId>
         .collect();
     let mut winners = Vec::new();
     for task in tasks {
-        let (commit, outcome) = task.await.expect("no contender panics");
+        let (commit, outcome) = join(task).await;
         if outcome == CommitOutcome::Applied {
             winners.push(commit);
         }
     }
     let [winner] = winners.as_slice() else {
         panic!(
-            "Atomicity: {} of {CONTENDERS} commits with one predecessor were applied, not one; a \
+            "{} of {CONTENDERS} commits with one predecessor were applied, not one; a \
              code would be redeemed so many times",
             winners.len()
         );
@@ -43,14 +51,14 @@ async fn one_winner<B: Backend>(backend: &B, key: &Key, expect: Option<CommitId>
     assert_eq!(
         backend.store().get(key).await,
         Some(stored(winner)),
-        "Atomicity: the record is the winner's, whole"
+        "the record is the winner's, whole"
     );
     winner.id
 }
 
 /// Many creations of one record: one is applied.
 pub async fn of_many_creations_one_is_applied<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     for round in 0..8 {
         one_winner(&backend, &key(Kind::Grant, format!("grant {round}")), None).await;
     }
@@ -58,7 +66,7 @@ pub async fn of_many_creations_one_is_applied<B: Backend>() {
 
 /// Many replacements of one record: one is applied, time after time.
 pub async fn of_many_replacements_one_is_applied<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");
     let mut last = None;
     for _ in 0..8 {
@@ -71,7 +79,7 @@ pub async fn of_many_replacements_one_is_applied<B: Backend>() {
 pub async fn a_chain_of_contended_replacements_loses_none<B: Backend>() {
     const TASKS: u64 = 8;
     const EACH: u64 = 16;
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "counter");
     backend.store().apply(&create(&key, 0_u64.to_be_bytes())).await;
     let tasks: Vec<_> = (0..TASKS)
@@ -92,12 +100,12 @@ pub async fn a_chain_of_contended_replacements_loses_none<B: Backend>() {
         })
         .collect();
     for task in tasks {
-        task.await.expect("no task panics");
+        join(task).await;
     }
     let found = backend.store().get(&key).await.expect("the counter");
     assert_eq!(
         found.value,
         (TASKS * EACH).to_be_bytes(),
-        "Atomicity: a commit that was applied was overwritten by one that did not expect it"
+        "a commit that was applied was overwritten by one that did not expect it"
     );
 }

@@ -1,15 +1,19 @@
 //! *A commit that does not find what it expects answers `Conflict` and writes nothing.*
-//!
-//! Why: a conflict means "load and decide again". A write beside it is a decision on what was not
-//! there any more.
 
 use grantor::storage::{CommitOutcome, Kind, Listing};
 
-use super::{Backend, CommitExt as _, StorageExt as _, create, fresh_id, key, stored};
+use super::toolkit::{CommitExt as _, StorageExt as _, create, fresh_id, key, stored};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Conflict",
+    why: "a conflict means \"load and decide again\"; a write beside it is a decision on what was not there any more, such as a code that somebody else has redeemed meanwhile.",
+};
 
 /// There is none but it expects one, there is one but it expects none, and it expects another.
 pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let key = key(Kind::Grant, "grant");
 
@@ -17,9 +21,9 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
     assert_eq!(
         store.try_commit(&orphan).await,
         CommitOutcome::Conflict,
-        "Conflict: there is no record to replace; a purged grant would be brought back"
+        "there is no record to replace; a purged grant would be brought back"
     );
-    assert_eq!(store.get(&key).await, None, "Conflict: the loser wrote its record");
+    assert_eq!(store.get(&key).await, None, "the loser wrote its record");
 
     let first = create(&key, "first");
     store.apply(&first).await;
@@ -32,14 +36,10 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
         assert_eq!(
             store.try_commit(&commit).await,
             CommitOutcome::Conflict,
-            "Conflict: {:?} is not what wrote the record",
+            "{:?} is not what wrote the record",
             commit.expect
         );
-        assert_eq!(
-            store.get(&key).await,
-            Some(stored(&first)),
-            "Conflict: the loser changed the record"
-        );
+        assert_eq!(store.get(&key).await, Some(stored(&first)), "the loser changed the record");
     }
 
     let second = create(&key, "second").after(first.id);
@@ -47,20 +47,20 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
     assert_eq!(
         store.try_commit(&create(&key, "again").after(first.id)).await,
         CommitOutcome::Conflict,
-        "Conflict: a predecessor can be replaced once; a refresh token would rotate twice"
+        "a predecessor can be replaced once; a refresh token would rotate twice"
     );
     assert_eq!(store.get(&key).await, Some(stored(&second)));
     assert_eq!(
         store.keys(&Listing::Kind(Kind::Grant), 10).await,
         [key],
-        "Conflict: one record is listed once, however often it was written"
+        "one record is listed once, however often it was written"
     );
 }
 
 /// The version of a record is the id of its commit: one created anew under the same key with the same
 /// content is another one.
 pub async fn a_purged_and_recreated_record_is_not_its_predecessor<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let key = key(Kind::Grant, "grant");
     let before = create(&key, "same").purge_at(1_000);
@@ -71,7 +71,7 @@ pub async fn a_purged_and_recreated_record_is_not_its_predecessor<B: Backend>() 
     assert_eq!(
         store.try_commit(&create(&key, "late").after(before.id)).await,
         CommitOutcome::Conflict,
-        "Conflict: a commit that was delayed past the purge replaced the new record"
+        "a commit that was delayed past the purge replaced the new record"
     );
     assert_eq!(store.get(&key).await, Some(stored(&again)));
 }

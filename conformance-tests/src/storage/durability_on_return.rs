@@ -1,17 +1,28 @@
 //! *When `commit` returns `Applied`, the record survives what the store promises.*
-//!
-//! Why: a consumed code that comes back after a restart works twice. For a store that promises
-//! nothing beyond the process, reopening is no change, and the tests still hold.
 
 use grantor::storage::{CommitOutcome, Kind, Listing};
 
-use super::{
-    Backend, CommitExt as _, StorageExt as _, assert_same_keys, create, index, key, stored,
+use super::crash::{Loss, survives_kills};
+use super::toolkit::{
+    CommitExt as _, StorageExt as _, assert_same_keys, create, index, key, stored,
 };
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Durability on return",
+    why: "a consumed code that comes back after a crash works twice, and a revoked token lives again.",
+};
+
+/// A process is killed while it writes, again and again: what it had acknowledged, or shown to a
+/// load, is there when the store is opened again.
+pub async fn what_was_acknowledged_survives_a_kill<B: Backend>() {
+    survives_kills::<B>(Loss::Acknowledged).await;
+}
 
 /// Records, their last replacement, their index entries and their absence: all as acknowledged.
 pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
-    let mut backend = B::create().await;
+    let mut backend = Opened::<B>::create().await;
     let mut expected = Vec::new();
     for generation in 0..3 {
         let store = backend.store();
@@ -30,7 +41,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
             assert_eq!(
                 store.get(&commit.key).await,
                 Some(stored(commit)),
-                "Durability: after reopening, {:?} is not as it was acknowledged; a used code \
+                "after reopening, {:?} is not as it was acknowledged; a used code \
                  would work again",
                 commit.key
             );
@@ -40,7 +51,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
             assert_same_keys(
                 &store.keys(&listing, 7).await,
                 &keys,
-                "Durability: an index is as complete after reopening as it was",
+                "an index is as complete after reopening as it was",
             );
         }
     }
@@ -48,7 +59,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
 
 /// The loser of a race left nothing behind that an opening could bring up.
 pub async fn a_conflict_leaves_nothing_to_reopen<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");
     let winner = create(&key, "winner");
     backend.store().apply(&winner).await;
@@ -56,12 +67,12 @@ pub async fn a_conflict_leaves_nothing_to_reopen<B: Backend>() {
     assert_eq!(
         backend.store().try_commit(&loser).await,
         CommitOutcome::Conflict,
-        "Conflict: the record exists"
+        "the record exists"
     );
     let backend = backend.reopen().await;
     assert_eq!(
         backend.store().get(&key).await,
         Some(stored(&winner)),
-        "Durability: a commit that was answered with a conflict came back"
+        "a commit that was answered with a conflict came back"
     );
 }

@@ -1,15 +1,23 @@
 //! *`purge_at` is the earliest moment at which a record may vanish, by the `now` that a sweep is
 //! given.*
-//!
-//! Why: a record that vanishes early takes the memory of a used code with it.
 
+use grantor::model::Timestamp;
 use grantor::storage::{CommitOutcome, Kind, Listing, Storage as _};
 
-use super::{Backend, CommitExt as _, StorageExt as _, assert_same_keys, at, create, key, stored};
+use super::toolkit::{
+    CommitExt as _, StorageExt as _, assert_same_keys, at, create, index, join, key, stored,
+};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Expiry, and whose clock",
+    why: "a record that vanishes early takes the memory of a used code with it; one that never does fills the disk.",
+};
 
 /// Sweeps with every `now` before the `purge_at` leave the record; one that is exactly due may take it.
 pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let commit = create(&key(Kind::Grant, "grant"), "value").purge_at(1_000).indexed(&["user:1"]);
     store.apply(&commit).await;
@@ -18,20 +26,20 @@ pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
         assert_eq!(
             store.get(&commit.key).await,
             Some(stored(&commit)),
-            "Expiry: at {now} a record vanished that was to be kept until 1000; a used code would \
+            "at {now} a record vanished that was to be kept until 1000; a used code would \
              be forgotten"
         );
         assert_eq!(
-            store.keys(&Listing::Index(super::index("user:1")), 10).await,
+            store.keys(&Listing::Index(index("user:1")), 10).await,
             std::slice::from_ref(&commit.key),
-            "Index freshness: the entry of a record that exists was removed"
+            "the entry of a record that exists was removed"
         );
     }
 }
 
 /// What is due goes, what is not stays.
 pub async fn what_may_be_purged_is_swept<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let mut kept = Vec::new();
     for n in 0..100 {
@@ -48,13 +56,13 @@ pub async fn what_may_be_purged_is_swept<B: Backend>() {
     assert_same_keys(
         &store.keys(&Listing::Kind(Kind::Grant), 9).await,
         &kept,
-        "Expiry: a sweep removes exactly what is due",
+        "a sweep removes exactly what is due",
     );
 }
 
 /// The `purge_at` that counts is that of the stored record.
 pub async fn a_replacement_that_lives_longer_stays<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let key = key(Kind::Grant, "grant");
     let short = create(&key, "short").purge_at(1_000);
@@ -65,13 +73,13 @@ pub async fn a_replacement_that_lives_longer_stays<B: Backend>() {
     assert_eq!(
         store.get(&key).await,
         Some(stored(&long)),
-        "Expiry: a record was removed by the purge_at of its predecessor"
+        "a record was removed by the purge_at of its predecessor"
     );
 }
 
 /// Records that are prolonged while a sweep runs: an acknowledged prolongation holds.
 pub async fn a_record_replaced_during_the_sweep_stays<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     for round in 0..20 {
         let store = backend.store();
         let mut firsts = Vec::new();
@@ -99,12 +107,12 @@ pub async fn a_record_replaced_during_the_sweep_stays<B: Backend>() {
                 applied
             })
         };
-        sweeper.await.expect("the sweep ends");
-        for commit in writer.await.expect("the writer ends") {
+        join(sweeper).await;
+        for commit in join(writer).await {
             assert_eq!(
                 store.get(&commit.key).await,
                 Some(stored(&commit)),
-                "Expiry: a sweep removed a record that was not the one it examined"
+                "a sweep removed a record that was not the one it examined"
             );
         }
     }
@@ -112,15 +120,15 @@ pub async fn a_record_replaced_during_the_sweep_stays<B: Backend>() {
 
 /// Instants at the ends of the range are compared, not computed with.
 pub async fn the_ends_of_time_are_no_special_case<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let forever = create(&key(Kind::User, "forever"), "value").purge_at(i64::MAX);
     store.apply(&forever).await;
-    store.sweep_all(i64::MAX - 1, 10).await;
+    store.sweep_until(Timestamp::from_millis(i64::MAX - 1), 10).await;
     let found = store.get(&forever.key).await;
     assert_eq!(
         found.map(|found| found.purge_at),
         Some(at(i64::MAX)),
-        "Expiry: a record without an end was removed, or its end was changed"
+        "a record without an end was removed, or its end was changed"
     );
 }

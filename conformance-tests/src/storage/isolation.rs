@@ -1,21 +1,26 @@
 //! *A record is its key and nothing else: kinds, prefixes and byte values do not mix.*
-//!
-//! Why: a session that answers for a grant is an authorization nobody gave.
 
 use grantor::storage::{Key, Kind, Listing, Storage as _};
 
-use super::{Backend, StorageExt as _, assert_same_keys, create, key, stored};
+use super::toolkit::{StorageExt as _, assert_same_keys, create, key, stored};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Isolation",
+    why: "a session that answers for a grant is an authorization that nobody gave.",
+};
 
 /// The same identifier in every kind, and identifiers that are prefixes of each other.
 pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let ids = ["a", "aa", "ab", "b", "a:b", "a{b}", "*", "a*"];
     let mut commits = Vec::new();
     for kind in Kind::ALL {
         for id in ids {
             let key = key(kind, id);
-            assert_eq!(store.get(&key).await, None, "Isolation: {key:?} was never written");
+            assert_eq!(store.get(&key).await, None, "{key:?} was never written");
             let commit = create(&key, format!("{kind:?} {id}"));
             store.apply(&commit).await;
             commits.push(commit);
@@ -25,7 +30,7 @@ pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
         assert_eq!(
             store.get(&commit.key).await,
             Some(stored(commit)),
-            "Isolation: {:?} holds what was written under another key",
+            "{:?} holds what was written under another key",
             commit.key
         );
     }
@@ -34,14 +39,14 @@ pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
         assert_same_keys(
             &store.keys(&Listing::Kind(kind), 3).await,
             &expected,
-            "Isolation: a listing of a kind holds that kind",
+            "a listing of a kind holds that kind",
         );
     }
 }
 
 /// Present and absent keys in any order, one of them twice, and none at all.
 pub async fn a_load_answers_in_the_order_of_its_keys<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let (a, b) = (create(&key(Kind::Grant, "a"), "a"), create(&key(Kind::Session, "b"), "b"));
     store.apply(&b).await;
@@ -59,7 +64,7 @@ pub async fn a_load_answers_in_the_order_of_its_keys<B: Backend>() {
 
 /// Every byte value, and the longest identifier.
 pub async fn any_bytes_are_a_key<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let mut ids: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     ids.push((0..128).collect());
@@ -73,11 +78,11 @@ pub async fn any_bytes_are_a_key<B: Backend>() {
     }
     for (key, id) in keys.iter().zip(&ids) {
         let found = store.get(key).await;
-        assert_eq!(found.map(|found| found.value).as_ref(), Some(id), "Isolation: {key:?}");
+        assert_eq!(found.map(|found| found.value).as_ref(), Some(id), "{key:?}");
     }
     assert_same_keys(
         &store.keys(&Listing::Kind(Kind::Consent), 50).await,
         &keys,
-        "Isolation: any bytes are listed",
+        "any bytes are listed",
     );
 }

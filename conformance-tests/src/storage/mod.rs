@@ -1,28 +1,41 @@
-//! The storage contract as tests: one module a clause, one test a consequence.
+//! The storage contract as tests: for authors of backends.
 //!
-//! A backend runs all of them with a few lines in its own `tests/` directory:
+//! [The contract](grantor::storage) says what Grantor needs of a store. Here every heading of it is a
+//! module, and every consequence that a test can decide is a test. A backend runs all of them with a
+//! few lines in its own `tests/` directory.
+//!
+//! # What to write
+//!
+//! Add `grantor-conformance` to the dev-dependencies, implement [`Backend`] for the place where one
+//! store lives, and name it to the macro:
 //!
 //! ```
-//! use std::sync::Arc;
+//! use std::error::Error;
+//! use std::path::PathBuf;
 //!
 //! use grantor::storage::MemoryStorage;
-//! use grantor_conformance::storage::Backend;
+//! use grantor_conformance::storage::{Backend, Processes};
 //!
-//! struct Memory(Arc<MemoryStorage>);
+//! struct Memory;
 //!
 //! impl Backend for Memory {
 //!     type Store = MemoryStorage;
+//!     const PROCESSES: Processes = Processes::Private;
 //!
 //!     async fn create() -> Self {
-//!         Self(Arc::new(MemoryStorage::new()))
+//!         Self
 //!     }
 //!
-//!     fn store(&self) -> Arc<MemoryStorage> {
-//!         Arc::clone(&self.0)
+//!     fn address(&self) -> String {
+//!         String::new()
 //!     }
 //!
-//!     async fn reopen(self) -> Self {
-//!         self
+//!     async fn open(_: &str) -> Result<MemoryStorage, Box<dyn Error + Send + Sync>> {
+//!         Ok(MemoryStorage::new())
+//!     }
+//!
+//!     fn files(&self) -> Vec<PathBuf> {
+//!         vec![]
 //!     }
 //! }
 //!
@@ -30,71 +43,220 @@
 //! # fn main() {}
 //! ```
 //!
-//! Nothing here sleeps or reads a clock, and nothing is skipped: a test that does not apply to what
-//! a store [promises](grantor::storage::Promises) says so in its documentation. What a crash leaves
-//! behind cannot be tested from inside a process; a backend that promises durability shows it by
-//! killing a process of its own, as `grantor-sled` does.
+//! For a store on a disk, `Self` holds a temporary directory and the address is its path; for one
+//! behind a connection, `Self` holds a database of its own and the address is how to reach it.
+//! Dropping `Self` cleans up. `cargo test` then lists the tests as `clause::consequence`.
+//!
+//! # What is asked of the backend
+//!
+//! | module | a store fails it that |
+//! |---|---|
+//! | [`atomicity`] | lets two commits replace the same record |
+//! | [`conflict`] | refuses the right commit, or writes something for the wrong one |
+//! | [`idempotence`] | takes the repetition of a commit for another one |
+//! | [`visibility`] | answers a load with what a commit had replaced before it began |
+//! | [`linearizability`] | does any of this under some interleaving that nobody thought of |
+//! | [`durability_on_return`] | loses what it acknowledged, or showed, when its process is killed |
+//! | [`expiry`] | drops a record early, or never |
+//! | [`sweep_within_its_budget`] | stops the server with its sweep, or never gets through |
+//! | [`index_freshness`] | has a record that its index does not list |
+//! | [`listing`] | lists in pages what is not the listing |
+//! | [`isolation`] | mixes keys, kinds or the order of a load |
+//! | [`several_processes`] | lets a second process in that does not see what the first one sees |
+//! | [`allowed_loss`] | keeps a part of a commit that a kill cut short |
+//! | [`forbidden_answers`] | says "no such record" when it does not know |
+//! | [`secrecy`] | adds a secret to what it keeps, or prints what it keeps |
+//! | [`cancellation`] | is left half way by a future that is dropped |
+//! | [`size`] | cuts the largest record short |
+//!
+//! What a store does not promise is not asked of it, but it has to say so: one with
+//! [`Durability::None`](grantor::storage::Durability::None) is not killed, and must be one that
+//! [no other process ever sees](Processes::Private). No test is skipped.
+//!
+//! # Processes
+//!
+//! Some tests need a second process: one that is killed with SIGKILL after so many acknowledgements,
+//! or several that contend. The suite starts the test program again, which opens the store at
+//! [`Backend::address`] and does there what the test tells it to. It ends with the test, whatever
+//! becomes of that.
+//!
+//! # How to read a failure
+//!
+//! ```text
+//! The storage contract, "Index freshness": the entry is gone and the record is there, after commit 3
+//! Why it matters: "withdraw everything this user allowed" walks an index; a missing entry is a token
+//! that outlives its consent.
+//! ```
+//!
+//! The heading is that of the contract. [`linearizability`] prints a story: who called what, when, and
+//! what was answered; the shortest that still failed.
+//!
+//! # At full size
+//!
+//! By default everything takes seconds. `GRANTOR_FULL=1 cargo test --release` kills many hundred
+//! times and tries thousands of histories. Nothing sleeps, nothing reads the clock of the machine
+//! (but deadlines, which fail with a word on what was waited for), and all moments are in the year
+//! 2100, so that a store which expires records by a clock of its own is tested with the others.
 
+pub mod allowed_loss;
 pub mod atomicity;
 pub mod cancellation;
 pub mod conflict;
-pub mod durability;
+pub mod crash;
+pub mod durability_on_return;
 pub mod expiry;
-pub mod history;
+pub mod forbidden_answers;
 pub mod idempotence;
-pub mod index;
+pub mod index_freshness;
 pub mod isolation;
+pub mod linearizability;
+pub mod listing;
+mod process;
+mod run;
+pub mod secrecy;
+pub mod several_processes;
 pub mod size;
-pub mod sweep;
+pub mod sweep_within_its_budget;
+mod toolkit;
 pub mod visibility;
 
-use std::collections::BTreeSet;
+use std::error::Error;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use grantor::model::Timestamp;
-use grantor::storage::{
-    Commit, CommitId, CommitOutcome, Cursor, Index, Key, Kind, Listing, NewRecord, Storage, Stored,
-};
+use grantor::storage::Storage;
 
-/// A backend under test, with whatever its store needs around it: dropping it cleans up.
-pub trait Backend: Sized + Send + 'static {
+pub use self::process::serve_if_asked;
+pub use self::run::{Clause, Test, run, tests};
+
+/// A place where one store lives, and how to open the store there. Dropping it cleans up.
+pub trait Backend: Sized + Send + Sync + 'static {
     /// The store.
     type Store: Storage;
 
-    /// Makes an empty store that nothing else uses.
+    /// Which processes can have the same store open.
+    const PROCESSES: Processes;
+
+    /// Makes a place for an empty store that nothing else uses.
     fn create() -> impl Future<Output = Self> + Send;
 
-    /// The store, to be shared by tasks.
-    fn store(&self) -> Arc<Self::Store>;
+    /// What another process needs to know to open this store: a path, a URL.
+    fn address(&self) -> String;
 
-    /// Closes the store and opens it again on the same data, as after a restart of the process. The
-    /// suite has dropped all its references to the store. One that promises no durability returns
-    /// itself.
-    fn reopen(self) -> impl Future<Output = Self> + Send;
+    /// Opens the store at this address: for the first time, after it was closed, or after the process
+    /// that had it open was killed.
+    fn open(
+        address: &str,
+    ) -> impl Future<Output = Result<Self::Store, Box<dyn Error + Send + Sync>>> + Send;
+
+    /// The files and directories in which the store keeps what it is given, to be searched for
+    /// secrets; none if it has none, or none that the test can read.
+    fn files(&self) -> Vec<PathBuf>;
+}
+
+/// Which processes can have the same store open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// The one that made it: it lives in its memory.
+    Private,
+    /// One at a time; a second one is refused until the first has closed it.
+    Exclusive,
+    /// As many as there are.
+    Shared,
+}
+
+/// A store at a place of its own, open.
+#[derive(Debug)]
+pub struct Opened<B: Backend> {
+    // Before the place, so that it is closed before that is cleaned up.
+    store: Arc<B::Store>,
+    place: B,
+}
+
+impl<B: Backend> Opened<B> {
+    /// An empty store.
+    pub async fn create() -> Self {
+        let place = B::create().await;
+        let store = open::<B>(&place).await;
+        Self { store, place }
+    }
+
+    /// The store, to be shared by tasks.
+    pub fn store(&self) -> Arc<B::Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Where it lives.
+    pub const fn place(&self) -> &B {
+        &self.place
+    }
+
+    /// Closes the store and opens it again, as a restart of the process does. Nobody else may hold a
+    /// reference to it. A store that is gone with its process is left as it is.
+    pub async fn reopen(self) -> Self {
+        if B::PROCESSES == Processes::Private {
+            return self;
+        }
+        let place = self.close();
+        let store = open::<B>(&place).await;
+        Self { store, place }
+    }
+
+    /// Closes the store and keeps its place.
+    pub(crate) fn close(self) -> B {
+        let Self { store, place } = self;
+        drop(Arc::into_inner(store).expect("the suite holds no reference to the store"));
+        place
+    }
+}
+
+async fn open<B: Backend>(place: &B) -> Arc<B::Store> {
+    match B::open(&place.address()).await {
+        Ok(store) => Arc::new(store),
+        Err(error) => panic!("the store does not open: {error}"),
+    }
 }
 
 /// Makes a `#[test]` of every consequence of every clause, for one [`Backend`].
 #[macro_export]
 macro_rules! storage_suite {
     ($backend:ty) => {
-        $crate::storage_suite! { @clauses $backend:
+        $crate::__storage_clauses! { __storage_tests ($backend) }
+    };
+}
+
+/// The tests, clause by clause: the only list of them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_clauses {
+    ($callback:ident $arguments:tt) => {
+        $crate::$callback! { $arguments
             atomicity {
                 of_many_creations_one_is_applied
                 of_many_replacements_one_is_applied
                 a_chain_of_contended_replacements_loses_none
             }
-            cancellation {
-                a_dropped_commit_leaves_the_old_or_the_new_record
-                a_dropped_commit_does_not_block_later_ones
-                dropped_reads_have_no_effect
-            }
             conflict {
                 every_wrong_expectation_conflicts_and_writes_nothing
                 a_purged_and_recreated_record_is_not_its_predecessor
             }
-            durability {
+            idempotence {
+                a_repeated_commit_is_applied_once
+                a_commit_may_be_repeated_after_reopening
+                a_superseded_commit_is_not_applied_again
+                repetitions_at_the_same_time_all_succeed
+            }
+            visibility {
+                a_commit_is_seen_by_every_later_load
+                nobody_sees_an_older_record_after_a_newer_one
+            }
+            linearizability {
+                random_calls_one_after_another_agree_with_the_reference
+                random_concurrent_histories_have_an_order_that_explains_them
+            }
+            durability_on_return {
+                what_was_acknowledged_survives_a_kill
                 what_was_acknowledged_is_there_after_reopening
                 a_conflict_leaves_nothing_to_reopen
             }
@@ -105,21 +267,20 @@ macro_rules! storage_suite {
                 a_record_replaced_during_the_sweep_stays
                 the_ends_of_time_are_no_special_case
             }
-            history {
-                random_histories_agree_with_the_model
+            sweep_within_its_budget {
+                a_sweep_keeps_to_its_budget_and_ends
+                a_sweep_of_nothing_ends
+                sweeping_is_idempotent
             }
-            idempotence {
-                a_repeated_commit_is_applied_once
-                a_commit_may_be_repeated_after_reopening
-                a_superseded_commit_is_not_applied_again
-                repetitions_at_the_same_time_all_succeed
-            }
-            index {
+            index_freshness {
                 an_entry_outlives_the_commits_that_do_not_repeat_it
                 an_entry_is_never_missing_under_concurrent_sweeps
+                an_entry_survives_a_kill_with_its_record
                 later_commits_may_add_entries
                 entries_of_swept_records_are_swept
                 indexes_do_not_mix
+            }
+            listing {
                 a_listing_in_pages_is_complete_and_in_order
                 a_listing_keeps_what_was_there_all_along
             }
@@ -128,194 +289,68 @@ macro_rules! storage_suite {
                 a_load_answers_in_the_order_of_its_keys
                 any_bytes_are_a_key
             }
+            several_processes {
+                a_second_process_is_let_in_or_refused_as_stated
+                of_contending_processes_one_replaces_each_version
+                what_several_processes_do_has_an_order_that_explains_it
+            }
+            allowed_loss {
+                an_unanswered_commit_is_there_whole_or_not_at_all
+                a_store_says_what_it_promises
+            }
+            forbidden_answers {
+                a_record_that_exists_is_never_denied
+                a_store_that_may_forget_is_not_a_store
+            }
+            secrecy {
+                no_secret_is_found_in_what_the_store_keeps
+                nothing_of_a_record_is_printed
+            }
+            cancellation {
+                a_dropped_commit_leaves_the_old_or_the_new_record
+                a_dropped_commit_does_not_block_later_ones
+                dropped_loads_and_listings_have_no_effect
+                a_dropped_sweep_removes_only_what_is_due
+            }
             size {
                 the_largest_of_everything_is_stored
                 an_empty_value_is_a_value
                 larger_values_are_refused_whole
             }
-            sweep {
-                a_sweep_keeps_to_its_budget_and_ends
-                a_sweep_of_nothing_ends
-                sweeping_is_idempotent
-            }
-            visibility {
-                a_commit_is_seen_by_every_later_load
-                nobody_sees_an_older_record_after_a_newer_one
-            }
         }
     };
-    (@clauses $backend:ty: $($clause:ident { $($test:ident)* })*) => {
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_tests {
+    (($backend:ty) $($clause:ident { $($test:ident)* })*) => {
         $(mod $clause {
             use super::*;
             $(#[test]
             fn $test() {
-                $crate::storage::run($crate::storage::$clause::$test::<$backend>());
+                $crate::storage::run::<$backend>(
+                    &$crate::storage::$clause::CLAUSE,
+                    concat!(module_path!(), "::", stringify!($test)),
+                    $crate::storage::$clause::$test::<$backend>(),
+                );
             })*
         })*
     };
 }
 
-/// Runs one test on a runtime of its own, with several threads.
-pub fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .expect("a runtime starts")
-        .block_on(test);
-}
-
-/// A commit id that was not used before in this process.
-pub fn fresh_id() -> CommitId {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let mut bytes = [0xc1; 16];
-    let (_, tail) = bytes.split_at_mut(8);
-    tail.copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    CommitId::from_bytes(bytes)
-}
-
-/// The key of this kind and text.
-pub fn key(kind: Kind, id: impl AsRef<[u8]>) -> Key {
-    Key::new(kind, id.as_ref()).expect("a short key")
-}
-
-/// The index of this name.
-pub fn index(name: &str) -> Index {
-    Index::new(name).expect("the name of an index")
-}
-
-/// A moment, in milliseconds.
-pub const fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(millis)
-}
-
-/// A commit that creates this record, to be adjusted.
-pub fn create(key: &Key, value: impl AsRef<[u8]>) -> Commit {
-    Commit {
-        key: key.clone(),
-        expect: None,
-        id: fresh_id(),
-        record: NewRecord {
-            value: value.as_ref().to_vec(),
-            purge_at: at(1_000),
-            indexes: Vec::new(),
-        },
-    }
-}
-
-/// Readable adjustments of a [`Commit`].
-pub trait CommitExt: Sized {
-    /// Replaces what this commit wrote.
-    fn after(self, expect: CommitId) -> Self;
-    /// May be removed from then on.
-    fn purge_at(self, millis: i64) -> Self;
-    /// Introduces these index entries.
-    fn indexed(self, names: &[&str]) -> Self;
-}
-
-impl CommitExt for Commit {
-    fn after(mut self, expect: CommitId) -> Self {
-        self.expect = Some(expect);
-        self
-    }
-
-    fn purge_at(mut self, millis: i64) -> Self {
-        self.record.purge_at = at(millis);
-        self
-    }
-
-    fn indexed(mut self, names: &[&str]) -> Self {
-        self.record.indexes = names.iter().map(|name| index(name)).collect();
-        self
-    }
-}
-
-/// What a load returns once this commit was applied.
-pub fn stored(commit: &Commit) -> Stored {
-    Stored {
-        commit: commit.id,
-        value: commit.record.value.clone(),
-        purge_at: commit.record.purge_at,
-    }
-}
-
-/// Calls of the store that are expected to succeed.
-pub(crate) trait StorageExt: Storage {
-    async fn try_commit(&self, commit: &Commit) -> CommitOutcome {
-        self.commit(commit.clone()).await.expect("a healthy store takes a commit")
-    }
-
-    async fn apply(&self, commit: &Commit) {
-        let outcome = self.try_commit(commit).await;
-        assert_eq!(
-            outcome,
-            CommitOutcome::Applied,
-            "Atomicity: nobody else was writing, and the stored record is the expected one"
-        );
-    }
-
-    async fn get(&self, key: &Key) -> Option<Stored> {
-        let mut found = self.load(std::slice::from_ref(key)).await.expect("a healthy store loads");
-        assert_eq!(found.len(), 1, "a load answers once for each key");
-        found.pop().flatten()
-    }
-
-    /// All keys of a listing, in pages of `limit`.
-    async fn keys(&self, listing: &Listing, limit: usize) -> Vec<Key> {
-        let mut keys = Vec::new();
-        let mut after = None;
-        loop {
-            let page =
-                self.list(listing, after.as_ref(), limit).await.expect("a healthy store lists");
-            assert!(
-                page.keys.len() <= limit,
-                "a page of at most {limit} holds {}",
-                page.keys.len()
-            );
-            let progressed = !page.keys.is_empty();
-            keys.extend(page.keys);
-            match page.next {
-                Some(next) => {
-                    assert!(
-                        progressed || after.as_ref() != Some(&next),
-                        "a listing must get on: an empty page led to its own cursor"
-                    );
-                    after = Some(next);
-                }
-                None => return keys,
-            }
-        }
-    }
-
-    /// Sweeps the whole store in steps of `budget`; how many items were removed.
-    async fn sweep_all(&self, now: i64, budget: usize) -> usize {
-        let mut removed = 0;
-        let mut after: Option<Cursor> = None;
-        for _ in 0..100_000 {
-            let swept =
-                self.sweep(at(now), after.as_ref(), budget).await.expect("a healthy store sweeps");
-            assert!(
-                swept.examined <= budget && swept.removed <= swept.examined,
-                "a sweep with a budget of {budget} examined {} and removed {}: the budget is what \
-                 keeps a sweep from stopping the server",
-                swept.examined,
-                swept.removed
-            );
-            removed += swept.removed;
-            match swept.next {
-                Some(next) => after = Some(next),
-                None => return removed,
-            }
-        }
-        panic!("a sweep of a store that nobody writes to must end");
-    }
-}
-
-impl<S: Storage + ?Sized> StorageExt for S {}
-
-/// Asserts that a listing holds each of these keys once.
-pub(crate) fn assert_same_keys(listed: &[Key], expected: &[Key], why: &str) {
-    let found: BTreeSet<_> = listed.iter().collect();
-    assert_eq!(found.len(), listed.len(), "{why}: a key was listed twice");
-    assert_eq!(found, expected.iter().collect(), "{why}");
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_list {
+    (($backend:ty) $($clause:ident { $($test:ident)* })*) => {
+        vec![$($($crate::storage::Test {
+            clause: &$crate::storage::$clause::CLAUSE,
+            name: concat!(stringify!($clause), "::", stringify!($test)),
+            body: |program| $crate::storage::run::<$backend>(
+                &$crate::storage::$clause::CLAUSE,
+                program,
+                $crate::storage::$clause::$test::<$backend>(),
+            ),
+        },)*)*]
+    };
 }

@@ -2,11 +2,18 @@
 
 use grantor::storage::{Index, Key, Kind, Listing, NewRecord, Storage as _};
 
-use super::{Backend, CommitExt as _, StorageExt as _, create, key, stored};
+use super::toolkit::{CommitExt as _, StorageExt as _, create, index, key, stored};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Size",
+    why: "the record of a long authorization holds many tokens; one that is cut short is a grant that can neither be used nor revoked.",
+};
 
 /// Many records with the longest of everything, replaced and opened again.
 pub async fn the_largest_of_everything_is_stored<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let name = "i".repeat(Index::MAX_LEN);
     let mut commits = Vec::new();
     for n in 0..64_u8 {
@@ -24,35 +31,35 @@ pub async fn the_largest_of_everything_is_stored<B: Backend>() {
         assert_eq!(
             backend.store().get(&commit.key).await,
             Some(stored(commit)),
-            "Size: a value of {} bytes is stored whole",
+            "a value of {} bytes is stored whole",
             NewRecord::MAX_VALUE_LEN
         );
     }
-    let listing = Listing::Index(super::index(&name));
+    let listing = Listing::Index(index(&name));
     assert_eq!(backend.store().keys(&listing, 10).await.len(), 64);
 }
 
 /// Nothing is not the same as no record.
 pub async fn an_empty_value_is_a_value<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let commit = create(&key(Kind::Session, "empty"), "");
     backend.store().apply(&commit).await;
     assert_eq!(
         backend.store().get(&commit.key).await,
         Some(stored(&commit)),
-        "Size: an empty value is a record"
+        "an empty value is a record"
     );
 }
 
 /// A store may refuse what is beyond the limit, or store it whole; never a part of it.
 pub async fn larger_values_are_refused_whole<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     let commit = create(&key(Kind::Client, "large"), vec![7; NewRecord::MAX_VALUE_LEN + 1]);
     let accepted = store.commit(commit.clone()).await.is_ok();
     assert_eq!(
         store.get(&commit.key).await,
         accepted.then(|| stored(&commit)),
-        "Size: a refused value leaves nothing, an accepted one is whole"
+        "a refused value leaves nothing, an accepted one is whole"
     );
 }

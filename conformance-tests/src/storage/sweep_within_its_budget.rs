@@ -1,17 +1,21 @@
 //! *`sweep` examines at most `budget` items and says where to go on; followed to its end it has walked
 //! the whole store.*
-//!
-//! Why: it runs beside live requests. One that does not keep to its budget stops the server, one that
-//! does not get through fills the disk.
 
 use grantor::storage::{Kind, Listing};
 
-use super::{Backend, CommitExt as _, StorageExt as _, create, index, key};
+use super::toolkit::{CommitExt as _, StorageExt as _, create, index, key};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Sweep within its budget",
+    why: "a sweep runs beside live requests; one that does not keep to its budget stops the server, one that does not get through fills the disk.",
+};
 
 /// With every budget, from one up.
 pub async fn a_sweep_keeps_to_its_budget_and_ends<B: Backend>() {
     for budget in [1, 2, 3, 7, 64, 1_000] {
-        let backend = B::create().await;
+        let backend = Opened::<B>::create().await;
         let store = backend.store();
         for n in 0..50 {
             let commit = create(&key(Kind::Grant, format!("{n}")), "value")
@@ -23,7 +27,7 @@ pub async fn a_sweep_keeps_to_its_budget_and_ends<B: Backend>() {
         assert_eq!(
             store.keys(&Listing::Kind(Kind::Grant), 10).await.len(),
             25,
-            "Sweep: with a budget of {budget}, following the cursor walks the whole store"
+            "with a budget of {budget}, following the cursor walks the whole store"
         );
         store.sweep_all(3_000, budget).await;
         // The second pass finds the entries that the first could not yet know to dangle.
@@ -36,7 +40,7 @@ pub async fn a_sweep_keeps_to_its_budget_and_ends<B: Backend>() {
             assert_eq!(
                 store.keys(&listing, 10).await,
                 [],
-                "Sweep: with a budget of {budget}, something is left of {listing:?}"
+                "with a budget of {budget}, something is left of {listing:?}"
             );
         }
     }
@@ -44,7 +48,7 @@ pub async fn a_sweep_keeps_to_its_budget_and_ends<B: Backend>() {
 
 /// An empty store, and a budget of nothing.
 pub async fn a_sweep_of_nothing_ends<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     assert_eq!(store.sweep_all(i64::MAX, 1).await, 0);
     assert_eq!(store.keys(&Listing::Kind(Kind::Grant), 1).await, []);
@@ -53,7 +57,7 @@ pub async fn a_sweep_of_nothing_ends<B: Backend>() {
 
 /// A second sweep finds nothing more.
 pub async fn sweeping_is_idempotent<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let store = backend.store();
     for n in 0..20 {
         let commit = create(&key(Kind::Grant, format!("{n}")), "value").indexed(&["user:1"]);
@@ -61,5 +65,5 @@ pub async fn sweeping_is_idempotent<B: Backend>() {
     }
     store.sweep_all(1_000, 6).await;
     store.sweep_all(1_000, 6).await;
-    assert_eq!(store.sweep_all(1_000, 6).await, 0, "Sweep: two passes leave nothing for a third");
+    assert_eq!(store.sweep_all(1_000, 6).await, 0, "two passes leave nothing for a third");
 }

@@ -1,17 +1,22 @@
 //! *A load that begins after a commit returned `Applied` sees that record or a later one.*
-//!
-//! Why: a revocation that was answered must be seen by the next request, wherever it lands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantor::storage::{CommitId, Kind};
 
-use super::{Backend, CommitExt as _, StorageExt as _, create, key, stored};
+use super::toolkit::{CommitExt as _, StorageExt as _, create, join, key, stored};
+use super::{Backend, Clause, Opened};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Visibility",
+    why: "a revocation that was answered must be seen by the next request, wherever it lands.",
+};
 
 /// One task commits, others load what was acknowledged.
 pub async fn a_commit_is_seen_by_every_later_load<B: Backend>() {
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");
     let mut last: Option<CommitId> = None;
     for round in 0..64_u64 {
@@ -27,9 +32,9 @@ pub async fn a_commit_is_seen_by_every_later_load<B: Backend>() {
             .collect();
         for reader in readers {
             assert_eq!(
-                reader.await.expect("no reader panics"),
+                join(reader).await,
                 Some(stored(&commit)),
-                "Visibility: a commit that was acknowledged is not seen by a later load; a token \
+                "a commit that was acknowledged is not seen by a later load; a token \
                  that was revoked would still be honoured"
             );
         }
@@ -40,7 +45,7 @@ pub async fn a_commit_is_seen_by_every_later_load<B: Backend>() {
 /// acknowledged before they began.
 pub async fn nobody_sees_an_older_record_after_a_newer_one<B: Backend>() {
     const LAST: u64 = 200;
-    let backend = B::create().await;
+    let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");
     let first = create(&key, 0_u64.to_be_bytes());
     backend.store().apply(&first).await;
@@ -58,7 +63,7 @@ pub async fn nobody_sees_an_older_record_after_a_newer_one<B: Backend>() {
                     let round = u64::from_be_bytes(round);
                     assert!(
                         round >= known && round >= seen,
-                        "Visibility: round {round} was loaded although {known} had been \
+                        "round {round} was loaded although {known} had been \
                          acknowledged and {seen} had been seen"
                     );
                     seen = round;
@@ -75,6 +80,6 @@ pub async fn nobody_sees_an_older_record_after_a_newer_one<B: Backend>() {
         last = commit.id;
     }
     for reader in readers {
-        reader.await.expect("no reader saw the past");
+        join(reader).await;
     }
 }

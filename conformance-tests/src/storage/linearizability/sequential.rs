@@ -1,13 +1,17 @@
-//! Random histories against a model: what the other modules did not think of.
+//! Random sequences of calls, one after another, with sweeps and reopenings in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, Listing, Storage};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use tokio::runtime::Handle;
 
-use super::{Backend, CommitExt as _, StorageExt as _, assert_same_keys, create, fresh_id, key};
+use super::super::run::message;
+use super::super::toolkit::{
+    CommitExt as _, StorageExt as _, assert_same_keys, at, create, fresh_id, index, key, stored,
+};
+use super::super::{Backend, Opened};
 
 const KEYS: usize = 6;
 const INDEXES: [&str; 3] = ["user:1", "user:2", "client:1"];
@@ -73,9 +77,9 @@ fn nth_key(n: usize) -> Key {
 }
 
 async fn replay<B: Backend>(steps: &[Step]) {
-    let mut backend = B::create().await;
+    let mut backend = Opened::<B>::create().await;
     let mut model = Model::default();
-    for (at, step) in steps.iter().enumerate() {
+    for (n, step) in steps.iter().enumerate() {
         match step {
             Step::Commit { key, expect, purge_at, value, indexes } => {
                 let key = nth_key(*key);
@@ -95,7 +99,7 @@ async fn replay<B: Backend>(steps: &[Step]) {
                 } else {
                     CommitOutcome::Conflict
                 };
-                assert_eq!(outcome, due, "step {at}: {step:?}");
+                assert_eq!(outcome, due, "step {n}: {step:?}");
                 for name in &names {
                     // A commit that conflicts may have written its entries.
                     model.ever.entry(name).or_default().insert(key.clone());
@@ -108,13 +112,11 @@ async fn replay<B: Backend>(steps: &[Step]) {
                     model.records.insert(key, commit);
                 }
             }
-            Step::Load => check_records(&*backend.store(), &model, at).await,
-            Step::List { limit } => check_listings(&*backend.store(), &model, *limit, at).await,
+            Step::Load => check_records(&*backend.store(), &model, n).await,
+            Step::List { limit } => check_listings(&*backend.store(), &model, *limit, n).await,
             Step::Sweep { now, budget } => {
                 backend.store().sweep_all(*now, *budget).await;
-                model
-                    .records
-                    .retain(|_, commit| !commit.record.purge_at.has_passed(super::at(*now)));
+                model.records.retain(|_, commit| !commit.record.purge_at.has_passed(at(*now)));
                 let records = &model.records;
                 for keys in model.entries.values_mut() {
                     keys.retain(|key| records.contains_key(key));
@@ -127,79 +129,58 @@ async fn replay<B: Backend>(steps: &[Step]) {
     check_listings(&*backend.store(), &model, 3, steps.len()).await;
 }
 
-async fn check_records(store: &impl Storage, model: &Model, at: usize) {
+async fn check_records(store: &impl Storage, model: &Model, n: usize) {
     for key in (0..KEYS).map(nth_key) {
-        assert_eq!(
-            store.get(&key).await,
-            model.records.get(&key).map(super::stored),
-            "step {at}: {key:?}"
-        );
+        assert_eq!(store.get(&key).await, model.records.get(&key).map(stored), "step {n}: {key:?}");
     }
 }
 
-async fn check_listings(store: &impl Storage, model: &Model, limit: usize, at: usize) {
+async fn check_listings(store: &impl Storage, model: &Model, limit: usize, n: usize) {
     for kind in Kind::ALL {
         let expected: Vec<_> =
             model.records.keys().filter(|key| key.kind() == kind).cloned().collect();
         let listed = store.keys(&Listing::Kind(kind), limit).await;
-        assert_same_keys(&listed, &expected, &format!("step {at}: {kind:?}"));
+        assert_same_keys(&listed, &expected, &format!("step {n}: {kind:?}"));
     }
     let none = BTreeSet::new();
     for name in INDEXES {
-        let listing = Listing::Index(super::index(name));
+        let listing = Listing::Index(index(name));
         let listed = store.keys(&listing, limit).await;
         let found: BTreeSet<_> = listed.iter().cloned().collect();
-        assert_eq!(found.len(), listed.len(), "step {at}: {name} lists a key twice");
+        assert_eq!(found.len(), listed.len(), "step {n}: {name} lists a key twice");
         let must = model.entries.get(name).unwrap_or(&none);
         let may = model.ever.get(name).unwrap_or(&none);
         assert!(
             found.is_superset(must),
-            "step {at}: {name} misses the entry of a record that exists: {found:?}, not {must:?}"
+            "step {n}: {name} misses the entry of a record that exists: {found:?}, not {must:?}"
         );
         assert!(
             found.is_subset(may),
-            "step {at}: {name} lists what was never committed with it: {found:?}, not {may:?}"
+            "step {n}: {name} lists what was never committed with it: {found:?}, not {may:?}"
         );
     }
 }
 
-/// Sixty-four histories, the same in every run; a failing one is shortened before it is reported.
-pub async fn random_histories_agree_with_the_model<B: Backend>() {
-    let mut runner = TestRunner::new_with_rng(
-        Config { failure_persistence: None, ..Config::default() },
-        proptest::test_runner::TestRng::deterministic_rng(
-            proptest::test_runner::RngAlgorithm::ChaCha,
-        ),
-    );
-    let strategy = steps();
-    for _ in 0..64 {
-        let mut tree = strategy.new_tree(&mut runner).expect("the strategy rejects nothing");
-        if holds::<B>(tree.current()).await {
-            continue;
+/// Replays so many sequences; panics with the shortest that fails.
+pub(super) fn explore<B: Backend>(sequences: u64) {
+    let config = Config {
+        cases: u32::try_from(sequences).expect("not so many"),
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&steps(), |steps| {
+        let replayed = std::panic::catch_unwind(|| {
+            tokio::task::block_in_place(|| Handle::current().block_on(replay::<B>(&steps)));
+        });
+        replayed.map_err(|payload| TestCaseError::fail(message(&*payload).to_owned()))
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(seen, steps)) => {
+            panic!("{seen}\nthe shortest sequence of calls that shows it: {steps:#?}")
         }
-        let mut shortest = tree.current();
-        while tree.simplify() {
-            loop {
-                if !holds::<B>(tree.current()).await {
-                    shortest = tree.current();
-                    break;
-                }
-                if !tree.complicate() {
-                    break;
-                }
-            }
-        }
-        eprint_history(&shortest);
-        replay::<B>(&shortest).await;
-        panic!("a history failed once and not again: the backend is not deterministic");
+        Err(TestError::Abort(reason)) => panic!("the search for sequences ended: {reason}"),
     }
-}
-
-async fn holds<B: Backend>(steps: Vec<Step>) -> bool {
-    tokio::spawn(async move { replay::<B>(&steps).await }).await.is_ok()
-}
-
-#[expect(clippy::print_stderr, reason = "the shortest failing history is the report")]
-fn eprint_history(steps: &[Step]) {
-    eprintln!("the shortest failing history: {steps:#?}");
 }

@@ -1,0 +1,32 @@
+//! *A commit that was not answered may be there or not, whole in either case. Nothing else is lost.*
+
+use grantor::storage::{Durability, Storage as _};
+
+use super::crash::{Loss, survives_kills};
+use super::{Backend, Clause, Opened, Processes};
+
+/// The clause, and why it matters.
+pub const CLAUSE: Clause = Clause {
+    heading: "Allowed loss",
+    why: "a client that got no answer asks again, and the engine decides by what it finds; half a \
+          grant, or one that was refused, is nothing that it could decide by.",
+};
+
+/// A process is killed while it writes: whatever is there afterwards was written by a commit that was
+/// not refused, and all of it is there.
+pub async fn an_unanswered_commit_is_there_whole_or_not_at_all<B: Backend>() {
+    survives_kills::<B>(Loss::Whole).await;
+}
+
+/// The promise is what the kills hold a store to, so it must not be less than what is plain to see.
+pub async fn a_store_says_what_it_promises<B: Backend>() {
+    let promised = Opened::<B>::create().await.store().promises();
+    assert_eq!(
+        promised.durability == Durability::None,
+        B::PROCESSES == Processes::Private,
+        "the store promises durability {:?}, and the processes that can open it are {:?}: exactly a \
+         store that lives in the memory of one process promises nothing",
+        promised.durability,
+        B::PROCESSES
+    );
+}
