@@ -45,7 +45,11 @@ pub fn table(trace: &Trace) -> String {
                 super::Role::ProtectedResource => "*Protected resource:* ",
             };
             let cited = Cited::Requirement(row.id.to_owned());
-            let (section, level, sentence) = (row.section, row.level, escaped(row.sentence));
+            let (section, level) = (row.section, row.level);
+            let mut sentence = escaped(row.sentence);
+            if !row.checked.is_empty() {
+                let _ = write!(sentence, "<br><sub>Compared with {}.</sub>", escaped(row.checked));
+            }
             let shown = shown(trace, &cited, row.status);
             let _ = writeln!(
                 tables,

@@ -248,8 +248,7 @@ async fn the_state_comes_back_as_it_was() {
 
 #[tokio::test]
 async fn the_redirect_tells_nothing_of_the_challenge() {
-    // Requirements 7636-004, 7636-005, 9700-020: an intentional fragment is not added, the decision is that
-    // no page of ours ever has one to be re-attached.
+    // Requirements 7636-004, 7636-005.
     let world = World::new();
     let client = world.public().await;
     let mut browser = Browser::default();

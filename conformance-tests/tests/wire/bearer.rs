@@ -54,7 +54,7 @@ fn error(challenge: &str) -> Option<String> {
 
 #[tokio::test]
 async fn a_token_opens_what_it_is_for_and_nothing_else_does() {
-    // Requirements 6749-068, 6750-001, 6750-002, 6750-003, 6750-004, 6750-005, 6750-006, 6750-007, 6750-008,
+    // Requirements 6749-068, 6750-001, 6750-002, 6750-004, 6750-005, 6750-006, 6750-007, 6750-008,
     // 6750-009, OA21-019; ATTACKS D07, F06, F10.
     let world = World::new();
     let service = world.service().await;

@@ -49,7 +49,7 @@ async fn who_asks_decides_what_there_is_to_know() {
 
 #[tokio::test]
 async fn what_is_not_active_has_no_story() {
-    // Requirements 7662-005, 7662-006, 7662-007, 7662-008, 8414-013: unknown, garbage, expired, revoked.
+    // Requirements 7662-005, 7662-006, 7662-007, 7662-008: unknown, garbage, expired, revoked.
     let world = World::new();
     let client = world.confidential().await;
     let resource = world.resource_server().await;

@@ -17,7 +17,8 @@ fn texts(value: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn the_document_is_all_there_and_nothing_more() {
     // Requirements 6749-012, 6749-030, 6749-078, 7009-002, 7636-010, 7662-001, 8414-001, 8414-002, 8414-010,
-    // 8414-011, 8414-012, 9207-002, 9207-003, 9700-007, 9700-008, 9700-012, 9700-014, 9700-027, OA21-001.
+    // 8414-011, 8414-012, 9207-002, 9207-003, 9700-007, 9700-008, 9700-012, 9700-014, 9700-027, OA21-001,
+    // MCP-003, MCP-005.
     let world = World::new();
     let answer = world.get(PATH).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
@@ -51,7 +52,7 @@ async fn the_document_is_all_there_and_nothing_more() {
 
 #[tokio::test]
 async fn nothing_is_listed_that_is_empty_or_insecure() {
-    // Requirements 8414-003, 8414-004, 8414-011: no "none" among algorithms, since no JWT method is offered.
+    // Requirements 8414-003, 8414-011: no "none" among algorithms, since no JWT method is offered.
     let world = World::with_policy(|policy| policy.refresh = None);
     let metadata = world.get(PATH).await.json();
     for (name, value) in metadata.as_object().expect("an object") {

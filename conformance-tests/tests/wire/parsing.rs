@@ -115,7 +115,7 @@ fn refused(path: &str, answer: &Answer, status: u16) {
 
 #[tokio::test]
 async fn what_is_not_percent_encoded_utf8_is_refused_everywhere() {
-    // Requirement 6749-084; ATTACKS J01, J10, J14: in each parameter of each endpoint.
+    // Requirement 6749-084; ATTACKS J01, J10: in each parameter of each endpoint.
     let world = World::new();
     let client = world.public().await;
     for (path, form, mut browser) in forms(&world, &client).await {
@@ -138,6 +138,42 @@ async fn what_is_not_percent_encoded_utf8_is_refused_everywhere() {
         world.get(&url).await.explained(400);
     }
     world.get("/interaction?interaction=%ff").await.explained(400);
+}
+
+#[tokio::test]
+async fn what_only_looks_alike_is_something_else() {
+    // Requirement 8414-013; ATTACKS A12, J14: nothing is normalised before it is compared.
+    let world = World::new();
+    let client = world.public().await;
+    let wide = |text: &str| -> String {
+        let code_point =
+            |c: char| if c.is_ascii_graphic() { u32::from(c) + 0xfee0 } else { u32::from(c) };
+        text.chars().map(|c| char::from_u32(code_point(c)).expect("a full-width form")).collect()
+    };
+    let plain = authorize_url(&client, &[]);
+    let (_, query) = plain.split_once('?').expect("a query");
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if ["state", "code_challenge"].contains(&name.as_ref()) {
+            continue;
+        }
+        for alike in [
+            wide(&value),
+            format!("{value}\u{301}"),
+            format!("\u{feff}{value}"),
+            format!("{value}\u{ad}"),
+        ] {
+            let answer = world.get(&authorize_url(&client, &[(&name, Some(&alike))])).await;
+            let refused = answer.is_error_page()
+                || answer.location().starts_with(&format!("{CALLBACK}?error="));
+            assert!(refused, "{name}={alike}: {answer:?}");
+        }
+    }
+    let service = world.service().await;
+    let form = [("grant_type", wide("client_credentials"))];
+    let answer = world.call("/token", &service, &[(form[0].0, form[0].1.as_str())]).await;
+    answer.refused(400, "unsupported_grant_type");
+    let form = [("grant_type", "client_credentials"), ("scope", &wide("read"))];
+    world.call("/token", &service, &form).await.refused(400, "invalid_scope");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn both(world: &World) -> [Registered; 2] {
 
 #[tokio::test]
 async fn every_use_gives_a_new_one() {
-    // Requirements 6749-075, 9700-010, OA21-016.
+    // Requirements 6749-075, 9700-010, OA21-016, MCP-007.
     let world = World::new();
     for client in both(&world).await {
         let mut seen = std::collections::BTreeSet::new();

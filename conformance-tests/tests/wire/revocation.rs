@@ -61,7 +61,7 @@ async fn what_is_not_there_is_revoked_already() {
 
 #[tokio::test]
 async fn both_kinds_of_token_can_be_revoked() {
-    // Requirement 7009-009: unsupported_token_type is never needed.
+    // Requirement 7009-001: so `unsupported_token_type` is never due.
     let world = World::new();
     let client = world.confidential().await;
     let tokens = world.tokens(&client).await;

@@ -11,7 +11,7 @@ const SHARED: [&str; 3] = ["/token", "/revoke", "/.well-known/oauth-authorizatio
 
 /// Requirements 6749-046, 6749-058, 6749-062, 6749-078, 6749-082, 9207-001, 9207-002, 9700-017,
 /// 9700-021, 9700-022, 9700-032, 9700-040, OA21-002, OA21-007, OA21-009, HTTP-002, HTTP-004,
-/// HTTP-007; ATTACKS B09, G05, G15, G16, J03, J10, J11, J12, K15.
+/// HTTP-007, MCP-004; ATTACKS B09, G05, G15, G16, J03, J10, J11, J12, K15.
 #[track_caller]
 pub(crate) fn check(server: &AuthorizationServer, path: &str, answer: &Answer) {
     let said = format!("{path}: {answer:?}");

@@ -8,7 +8,8 @@ use crate::world::{Browser, SERVICE, Tokens, World, authorize_url, encode, redem
 
 #[tokio::test]
 async fn the_whole_story() {
-    // Requirements 6749-005, 6749-057, 6749-058, 6749-059, 6750-012, 6750-013, 8252-001, 9700-004, 9700-034.
+    // Requirements 6749-005, 6749-057, 6749-058, 6749-059, 6750-012, 6750-013, 8252-001, 9700-004, 9700-034,
+    // MCP-001.
     let world = World::new();
     for client in [world.confidential().await, world.public().await] {
         let code = world.code(&client).await;
