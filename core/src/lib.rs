@@ -40,6 +40,7 @@
 //! * [`engine`]: load, decide, commit, answer.
 //! * [`wire`]: HTTP in and out, and the table of errors.
 //! * [`pages`]: what users see.
+//! * [`trace`]: recorded decisions, replayed and explained.
 //! * [`design`], [`threat_model`], [`rfc_map`]: why it is so.
 
 mod authenticator;
@@ -49,6 +50,7 @@ pub mod pages;
 pub mod protocol;
 mod service;
 pub mod storage;
+pub mod trace;
 pub mod wire;
 
 pub use self::authenticator::{Authenticator, AuthenticatorError, Credentials, Verdict};

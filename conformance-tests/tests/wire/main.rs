@@ -31,4 +31,5 @@ mod rules;
 mod secrecy;
 mod store;
 mod token;
+mod traces;
 mod world;

@@ -11,7 +11,7 @@ use crate::world::{
     Browser, PASSWORD, SERVICE, Tokens, VERIFIER, World, authorize_url, hidden, renewal,
 };
 
-/// Every byte of every record, with its key, and of every event.
+/// Every byte of every record, with its key, of every event, and of every trace.
 async fn dump(world: &World) -> Vec<u8> {
     let mut bytes = Vec::new();
     for kind in Kind::ALL {
@@ -27,8 +27,26 @@ async fn dump(world: &World) -> Vec<u8> {
         bytes.extend(serde_json::to_vec(&event).expect("JSON"));
         bytes.extend(format!("{event:?}").into_bytes());
     }
+    for trace in world.traces() {
+        let json = trace.to_json();
+        spread(&serde_json::from_str(&json).expect("JSON"), &mut bytes);
+        bytes.extend(json.into_bytes());
+        bytes.extend(trace.explain().expect("a whole trace").to_string().into_bytes());
+    }
     bytes.extend(format!("{:?} {:?}", world.server, world.storage).into_bytes());
     bytes
+}
+
+/// What the base64 in it stands for.
+fn spread(value: &serde_json::Value, bytes: &mut Vec<u8>) {
+    match value {
+        serde_json::Value::String(text) => {
+            bytes.extend(URL_SAFE_NO_PAD.decode(text).unwrap_or_default());
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| spread(item, bytes)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|item| spread(item, bytes)),
+        _ => {}
+    }
 }
 
 fn holds(bytes: &[u8], needle: &[u8]) -> bool {
@@ -88,7 +106,7 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
         let wrong = [
             ("grant_type", "refresh_token"),
             ("refresh_token", tokens.refresh.as_str()),
-            ("client_secret", "grk_guess"),
+            ("client_secret", "grk_a_thief_tried"),
         ];
         world.post("/token", &[], &wrong).await;
         let last = Tokens::of(&world.refresh(&client, &next.refresh).await);
@@ -100,7 +118,7 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
         for tokens in [tokens, next, last] {
             secrets.extend([tokens.access, tokens.refresh]);
         }
-        secrets.extend([code, unused, "grk_guess".to_owned()]);
+        secrets.extend([code, unused, "grk_a_thief_tried".to_owned()]);
     }
     let service = world.service().await;
     secrets.insert(Tokens::of(&world.call("/token", &service, &SERVICE).await).access);

@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
-use grantor::engine::{AuditSink, Builder, Clock};
+use grantor::engine::{AuditSink, Builder, Clock, TraceSink};
 use grantor::model::{Account, ClientId, Policy, ScopeSet, Subject, Timestamp};
 use grantor::protocol::Event;
 use grantor::protocol::register::{Registered, Registration};
 use grantor::storage::{MemoryStorage, Storage};
+use grantor::trace::Trace;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
 use http::{HeaderMap, Method, Request, Response, header};
 use serde_json::Value;
@@ -79,12 +80,34 @@ impl AuditSink for Log {
     }
 }
 
+/// Every decision of every test, made again from its trace.
+#[derive(Debug, Clone, Default)]
+struct Traces(Arc<Mutex<Vec<Trace>>>);
+
+#[async_trait]
+impl TraceSink for Traces {
+    fn wants(&self, _: bool) -> bool {
+        true
+    }
+
+    async fn record(&self, trace: &Trace) {
+        let json = trace.to_json();
+        assert!(trace.is_faithful(), "another decision without the secrets: {json}");
+        let read = Trace::parse(&json).expect("its own text");
+        let replay = read.replay().expect("a whole trace");
+        assert!(replay.identical, "{json}\nis now {:?}", replay.decided);
+        assert!(read.explain().expect("a whole trace").identical);
+        self.0.lock().expect("lock").push(read);
+    }
+}
+
 pub(crate) struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) users: Arc<Users>,
     pub(crate) storage: Arc<dyn Storage>,
     clock: Arc<StoppedClock>,
     log: Log,
+    traces: Traces,
 }
 
 impl World {
@@ -132,15 +155,18 @@ impl World {
         log: Log,
         change: impl FnOnce(Builder) -> Builder,
     ) -> Self {
+        let traces = Traces::default();
         let builder = AuthorizationServer::builder(issuer.parse().expect("issuer"))
             .shared_storage(Arc::clone(&storage))
             .authenticator(SharedUsers(Arc::clone(&users)))
             .audit(log.clone())
+            .traces(traces.clone())
             .clock(Arc::clone(&clock))
             .scope("read", "See your calendar")
             .scope("write", "Change your calendar")
             .scope("admin", "Administer");
-        Self { server: change(builder).build().expect("a server"), users, storage, clock, log }
+        let server = change(builder).build().expect("a server");
+        Self { server, users, storage, clock, log, traces }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -160,6 +186,11 @@ impl World {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.log.0.lock().expect("lock").clone()
+    }
+
+    /// The decisions so far.
+    pub(crate) fn traces(&self) -> Vec<Trace> {
+        self.traces.0.lock().expect("lock").clone()
     }
 
     pub(crate) async fn register(&self, registration: &Registration) -> Registered {

@@ -8,6 +8,7 @@ use ring::rand::SecureRandom as _;
 
 use crate::model::Timestamp;
 use crate::protocol::Event;
+use crate::trace::Trace;
 
 /// Where the engine reads the time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -65,6 +66,20 @@ impl EntropySource for SystemEntropy {
 pub trait AuditSink: fmt::Debug + Send + Sync + 'static {
     /// Takes an event.
     async fn record(&self, at: Timestamp, event: &Event);
+}
+
+/// Where recorded decisions go; see [`trace`](crate::trace).
+///
+/// A trace is recorded once its decision is durable, and before it is answered. A sink that is slow
+/// slows the request; one that can fail keeps that to itself.
+#[async_trait]
+pub trait TraceSink: fmt::Debug + Send + Sync + 'static {
+    /// Whether a decision is to be recorded. Recording one costs as much as deciding it, and some
+    /// copies.
+    fn wants(&self, refused: bool) -> bool;
+
+    /// Takes a trace.
+    async fn record(&self, trace: &Trace);
 }
 
 /// Keeps no audit log.

@@ -11,8 +11,9 @@ use crate::protocol::authorize::{
     self, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
 };
 use crate::protocol::consent::{self, ConsentRequest};
-use crate::protocol::{Decision, Event, Refusal, revoke, session};
+use crate::protocol::{Context, Decision, Event, Refusal, revoke, session};
 use crate::storage::{Key, Record};
+use crate::trace::{Decided, Question};
 
 /// What the user's browser brought along.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ pub struct Browser {
 
 /// Who is there, once sessions and accounts were looked up.
 #[derive(Debug, Default)]
-struct Present {
+pub(crate) struct Present {
     authentication: Option<Authentication>,
     account: Option<Account>,
     consent: Option<Key>,
@@ -63,14 +64,18 @@ impl AuthorizationServer {
     ) -> Result<Outcome, Error<AuthorizationError>> {
         let mut attempts = self.attempts();
         loop {
-            let present = self.present(&mut facts, browser, client_id.as_ref()).await?;
+            let ctx = self.context();
+            let present = self.present(&mut facts, browser, client_id.as_ref(), ctx).await?;
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
-            let decision = authorize::begin(request, client, visitor, self.context(), &mut entropy);
+            let decision = authorize::begin(request, client, visitor, ctx, &mut entropy);
             let issued = Issued::of(&decision, None);
+            let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
+                let question = Question::Authorize { request, browser };
+                self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return self.confirm("authorize", client_id, browser, issued, outcome).await;
             }
             let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
@@ -103,16 +108,19 @@ impl AuthorizationServer {
         let key = Key::grant(interaction.id);
         let mut attempts = self.attempts();
         loop {
-            let (facts, client_id, present) = self.open(&key, browser).await?;
+            let ctx = self.context();
+            let (facts, client_id, present) = self.open(&key, browser, ctx).await?;
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
-            let decision =
-                authorize::resume(interaction, facts.grant(&key), client, visitor, self.context());
+            let decision = authorize::resume(interaction, facts.grant(&key), client, visitor, ctx);
             let issued = Issued::of(&decision, None);
             let destination = facts.grant(&key).and_then(authorize::unavailable_later);
+            let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
+                let question = Question::Resume { interaction, browser };
+                self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return match self.confirm("resume", client_id, browser, issued, outcome).await {
                     // The code is written and nobody will get it; this page is over.
                     Err(Error::Unavailable(cause)) => {
@@ -136,7 +144,8 @@ impl AuthorizationServer {
         let key = Key::grant(request.interaction.id);
         let mut attempts = self.attempts();
         loop {
-            let (facts, client_id, present) = self.open(&key, browser).await?;
+            let ctx = self.context();
+            let (facts, client_id, present) = self.open(&key, browser, ctx).await?;
             let visitor = present.visitor(&facts, browser);
             // A withdrawal that a crash interrupted is finished before anything is allowed again.
             if let Some(consent) = visitor.consent.filter(|c| c.state == ConsentState::Withdrawing)
@@ -147,26 +156,34 @@ impl AuthorizationServer {
             }
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
-            let decision =
-                consent::remember(request, facts.grant(&key), client, visitor, self.context());
-            match self.commit(&mut attempts, &facts, decision, &mut entropy).await? {
-                Some(Ok(_)) => break,
-                Some(Err(error)) => {
-                    return self.confirm("consent", client_id, browser, None, Err(error)).await;
+            let decision = consent::remember(request, facts.grant(&key), client, visitor, ctx);
+            let decided = self.decided(|| Decided::of(&decision));
+            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
+            if let Some(outcome) = done {
+                let question = Question::Remember { request, browser };
+                self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
+                match outcome {
+                    Ok(_) => break,
+                    Err(error) => {
+                        return self.confirm("consent", client_id, browser, None, Err(error)).await;
+                    }
                 }
-                None => {}
             }
         }
         loop {
-            let (facts, client_id, present) = self.open(&key, browser).await?;
+            let ctx = self.context();
+            let (facts, client_id, present) = self.open(&key, browser, ctx).await?;
             let visitor = present.visitor(&facts, browser);
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let grant = facts.grant(&key);
-            let decision = consent::answer(request, grant, client, visitor, self.context());
+            let decision = consent::answer(request, grant, client, visitor, ctx);
             let issued = Issued::of(&decision, grant);
+            let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
+                let question = Question::Answer { request, browser };
+                self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return self.confirm("consent", client_id, browser, issued, outcome).await;
             }
         }
@@ -235,7 +252,7 @@ impl AuthorizationServer {
     /// Who is signed in with this browser, to an account that stands.
     pub async fn signed_in(&self, browser: &Browser) -> Result<Option<Account>, Error> {
         let mut facts = Facts::default();
-        let present = self.present(&mut facts, browser, None).await?;
+        let present = self.present(&mut facts, browser, None, self.context()).await?;
         Ok(present.account)
     }
 
@@ -244,13 +261,14 @@ impl AuthorizationServer {
         &self,
         key: &Key,
         browser: &Browser,
+        ctx: Context<'_>,
     ) -> Result<(Facts, Option<ClientId>, Present), Unavailable> {
         let mut facts = self.load(std::slice::from_ref(key)).await?;
         let client_id = facts.grant(key).map(|grant| grant.client_id.clone());
         if let Some(id) = &client_id {
             self.load_more(&mut facts, &[Key::client(id)]).await?;
         }
-        let present = self.present(&mut facts, browser, client_id.as_ref()).await?;
+        let present = self.present(&mut facts, browser, client_id.as_ref(), ctx).await?;
         Ok((facts, client_id, present))
     }
 
@@ -260,27 +278,18 @@ impl AuthorizationServer {
         facts: &mut Facts,
         browser: &Browser,
         client_id: Option<&ClientId>,
+        ctx: Context<'_>,
     ) -> Result<Present, Unavailable> {
-        let authentication = match (&browser.authentication, &browser.session) {
-            (Some(authentication), _) => Some(authentication.clone()),
-            (None, Some(cookie)) => {
-                let key = Key::session(cookie.id);
-                self.load_more(facts, std::slice::from_ref(&key)).await?;
-                session::authentication(cookie, facts.session(&key), self.context())
-            }
-            (None, None) => None,
-        };
-        let subject = authentication.as_ref().map(|authentication| &authentication.subject);
-        let account = self.account(subject).await?;
-        let consent = match (subject, client_id) {
-            (Some(subject), Some(client_id)) => {
-                let key = Key::consent(subject, client_id);
-                self.load_more(facts, &[key.clone(), Key::revoked_subject(subject)]).await?;
-                Some(key)
-            }
-            _ => None,
-        };
-        Ok(Present { authentication, account, consent })
+        if let (None, Some(cookie)) = (&browser.authentication, &browser.session) {
+            self.load_more(facts, &[Key::session(cookie.id)]).await?;
+        }
+        let mut present = Present::of(browser, client_id, facts, None, ctx);
+        let subject = present.authentication.as_ref().map(|found| &found.subject);
+        if let (Some(subject), Some(consent)) = (subject, &present.consent) {
+            self.load_more(facts, &[consent.clone(), Key::revoked_subject(subject)]).await?;
+        }
+        present.account = self.account(subject).await?;
+        Ok(present)
     }
 
     /// Looks once more, before anybody gets a code, at what it stands on; see
@@ -324,7 +333,27 @@ impl AuthorizationServer {
 }
 
 impl Present {
-    fn visitor<'a>(&'a self, facts: &'a Facts, browser: &'a Browser) -> Visitor<'a> {
+    /// Who is there, as far as the facts tell. `account` is what the user database says of them.
+    pub(crate) fn of(
+        browser: &Browser,
+        client_id: Option<&ClientId>,
+        facts: &Facts,
+        account: Option<Account>,
+        ctx: Context<'_>,
+    ) -> Self {
+        let authentication = match (&browser.authentication, &browser.session) {
+            (Some(authentication), _) => Some(authentication.clone()),
+            (None, Some(cookie)) => {
+                session::authentication(cookie, facts.session(&Key::session(cookie.id)), ctx)
+            }
+            (None, None) => None,
+        };
+        let subject = authentication.as_ref().map(|authentication| &authentication.subject);
+        let consent = subject.zip(client_id).map(|(subject, client)| Key::consent(subject, client));
+        Self { authentication, account, consent }
+    }
+
+    pub(crate) fn visitor<'a>(&'a self, facts: &'a Facts, browser: &'a Browser) -> Visitor<'a> {
         let subject = self.authentication.as_ref().map(|authentication| &authentication.subject);
         Visitor {
             browser: browser.secret.as_ref(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     AuditSink, AuthorizationServer, Clock, EntropySource, Inner, NoAudit, SystemClock,
-    SystemEntropy, throttle,
+    SystemEntropy, TraceSink, throttle,
 };
 use crate::authenticator::Authenticator;
 use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
@@ -22,6 +22,7 @@ pub struct Builder {
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     audit: Arc<dyn AuditSink>,
+    traces: Option<Arc<dyn TraceSink>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,
     pages: Option<Arc<dyn Pages>>,
@@ -37,6 +38,7 @@ impl Builder {
             storage: None,
             authenticator: None,
             audit: Arc::new(NoAudit),
+            traces: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
             pages: None,
@@ -93,6 +95,12 @@ impl Builder {
         self
     }
 
+    /// Where decisions are recorded, to be explained later. Default: nowhere.
+    pub fn traces(mut self, sink: impl TraceSink) -> Self {
+        self.traces = Some(Arc::new(sink));
+        self
+    }
+
     /// The clock. Default: the operating system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -141,6 +149,7 @@ impl Builder {
                 storage,
                 authenticator,
                 audit: self.audit,
+                traces: self.traces,
                 clock: self.clock,
                 entropy: self.entropy,
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),

@@ -17,9 +17,13 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::administration::{Connection, GrantSummary};
-pub use self::ambient::{AuditSink, Clock, EntropySource, NoAudit, SystemClock, SystemEntropy};
+pub use self::ambient::{
+    AuditSink, Clock, EntropySource, NoAudit, SystemClock, SystemEntropy, TraceSink,
+};
 pub use self::authorization::Browser;
+pub(crate) use self::authorization::Present;
 pub use self::builder::{BuildError, Builder};
+pub(crate) use self::step::Facts;
 pub use self::step::{Error, Unavailable};
 pub use self::tokens::TokenRequest;
 use crate::authenticator::Authenticator;
@@ -43,6 +47,7 @@ struct Inner {
     storage: Arc<dyn Storage>,
     authenticator: Arc<dyn Authenticator>,
     audit: Arc<dyn AuditSink>,
+    traces: Option<Arc<dyn TraceSink>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,
     pages: Arc<dyn Pages>,

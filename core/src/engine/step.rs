@@ -7,7 +7,8 @@ use crate::model::{
 };
 use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::{Context, Decision, Entropy, Refusal};
-use crate::storage::{Commit, CommitOutcome, Key, Loaded, Record, StorageError};
+use crate::storage::{Commit, CommitId, CommitOutcome, Key, Loaded, Record, StorageError};
+use crate::trace::{Decided, Question, Trace};
 
 /// Why a step gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ pub(super) struct Attempts {
 
 /// The records that a step has loaded, by key.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     found: Vec<(Key, Option<Loaded>)>,
 }
 
@@ -75,35 +76,47 @@ impl Facts {
         loaded.as_ref().map(|loaded| &loaded.record)
     }
 
-    pub(super) fn client(&self, id: Option<&ClientId>) -> Option<&Client> {
+    /// Facts that were not loaded just now.
+    pub(crate) fn from_records(found: impl Iterator<Item = (Key, Option<Record>)>) -> Self {
+        let commit = CommitId::from_bytes([0; 16]);
+        let loaded = |record: Option<Record>| record.map(|record| Loaded { commit, record });
+        Self { found: found.map(|(key, record)| (key, loaded(record))).collect() }
+    }
+
+    /// Every record that was asked for, and what was there.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, Option<&Record>)> {
+        self.found.iter().map(|(key, loaded)| (key, loaded.as_ref().map(|found| &found.record)))
+    }
+
+    pub(crate) fn client(&self, id: Option<&ClientId>) -> Option<&Client> {
         match self.record(&Key::client(id?))? {
             Record::Client(client) => Some(client),
             _ => None,
         }
     }
 
-    pub(super) fn grant(&self, key: &Key) -> Option<&Grant> {
+    pub(crate) fn grant(&self, key: &Key) -> Option<&Grant> {
         match self.record(key)? {
             Record::Grant(grant) => Some(grant),
             _ => None,
         }
     }
 
-    pub(super) fn consent(&self, key: &Key) -> Option<&Consent> {
+    pub(crate) fn consent(&self, key: &Key) -> Option<&Consent> {
         match self.record(key)? {
             Record::Consent(consent) => Some(consent),
             _ => None,
         }
     }
 
-    pub(super) fn revoked_subject(&self, subject: Option<&Subject>) -> Option<&RevokedSubject> {
+    pub(crate) fn revoked_subject(&self, subject: Option<&Subject>) -> Option<&RevokedSubject> {
         match self.record(&Key::revoked_subject(subject?))? {
             Record::RevokedSubject(revoked) => Some(revoked),
             _ => None,
         }
     }
 
-    pub(super) fn session(&self, key: &Key) -> Option<&Session> {
+    pub(crate) fn session(&self, key: &Key) -> Option<&Session> {
         match self.record(key)? {
             Record::Session(session) => Some(session),
             _ => None,
@@ -222,6 +235,30 @@ impl AuthorizationServer {
             if let Some(outcome) = done {
                 return Ok(outcome);
             }
+        }
+    }
+
+    /// What a decision came to, where somebody wants to know.
+    pub(super) fn decided(&self, of: impl FnOnce() -> Decided) -> Option<Decided> {
+        let sink = self.inner.traces.as_ref()?;
+        let decided = of();
+        sink.wants(decided.is_refusal()).then_some(decided)
+    }
+
+    /// Records a decision, once it is durable.
+    pub(super) async fn trace(
+        &self,
+        decided: Option<Decided>,
+        question: Question<'_>,
+        facts: &Facts,
+        account: Option<&Account>,
+        ctx: Context<'_>,
+    ) {
+        if let (Some(sink), Some(decided)) = (&self.inner.traces, decided)
+            && let Some(seed) = self.inner.entropy.seed()
+        {
+            let seed = Secret::from_bytes(seed);
+            sink.record(&Trace::new(question, facts, account, ctx, decided, &seed)).await;
         }
     }
 

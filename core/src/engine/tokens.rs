@@ -2,7 +2,7 @@
 
 use super::AuthorizationServer;
 use super::step::{Error, Facts};
-use crate::model::{Client, ClientId, Handle, ScopeSet};
+use crate::model::{Account, ClientId, Handle, ScopeSet};
 use crate::protocol::bearer;
 use crate::protocol::client_auth::{PresentedClient, VerifiedClient, authenticate};
 use crate::protocol::client_credentials::{self, ClientCredentialsRequest};
@@ -10,8 +10,9 @@ use crate::protocol::code::{self, RedeemRequest};
 use crate::protocol::introspect::{self, ActiveToken, Introspection, TokenFacts};
 use crate::protocol::refresh::{self, RefreshRequest};
 use crate::protocol::token::TokenResponse;
-use crate::protocol::{Event, Refusal, revoke};
+use crate::protocol::{Context, Decision, Entropy, Event, Refusal, revoke};
 use crate::storage::Key;
+use crate::trace::{Decided, Question};
 
 /// A token request, by its grant type (RFC 6749 section 3.2).
 #[derive(Clone, Debug)]
@@ -37,7 +38,31 @@ impl TokenRequest {
         }
     }
 
-    const fn step(&self) -> &'static str {
+    /// The decision about it, once it is clear who asks.
+    pub(crate) fn decide(
+        &self,
+        client: VerifiedClient<'_>,
+        facts: &Facts,
+        account: Option<&Account>,
+        ctx: Context<'_>,
+        entropy: &mut Entropy,
+    ) -> Decision<TokenResponse> {
+        let grant = self.grant_key().and_then(|key| facts.grant(&key));
+        match self {
+            Self::AuthorizationCode(request) => {
+                code::redeem(request, client, grant, account, ctx, entropy)
+            }
+            Self::RefreshToken(request) => {
+                refresh::refresh(request, client, grant, account, ctx, entropy)
+            }
+            Self::ClientCredentials(request) => {
+                client_credentials::issue(request, client, ctx, entropy)
+            }
+        }
+    }
+
+    /// What the audit log calls it.
+    pub(crate) const fn step(&self) -> &'static str {
         match self {
             Self::AuthorizationCode(_) => "redeem",
             Self::RefreshToken(_) => "refresh",
@@ -56,27 +81,20 @@ impl AuthorizationServer {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let grant_key = request.grant_key();
         let keys = keys(client_id.as_ref(), grant_key.as_ref());
+        let question = Question::Token { caller: presented, request };
         let mut attempts = self.attempts();
         loop {
             let facts = self.load(&keys).await?;
-            let client = self.verify(presented, client_id.as_ref(), &facts, request.step()).await?;
+            let ctx = self.context();
+            let client = self.verify(question, presented, &facts, ctx).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
             let account = self.account(grant.and_then(|grant| grant.subject())).await?;
             let mut entropy = self.entropy()?;
-            let ctx = self.context();
-            let decision = match request {
-                TokenRequest::AuthorizationCode(request) => {
-                    code::redeem(request, client, grant, account.as_ref(), ctx, &mut entropy)
-                }
-                TokenRequest::RefreshToken(request) => {
-                    refresh::refresh(request, client, grant, account.as_ref(), ctx, &mut entropy)
-                }
-                TokenRequest::ClientCredentials(request) => {
-                    client_credentials::issue(request, client, ctx, &mut entropy)
-                }
-            };
+            let decision = request.decide(client, &facts, account.as_ref(), ctx, &mut entropy);
+            let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
+                self.trace(decided, question, &facts, account.as_ref(), ctx).await;
                 return self.finish(request.step(), client_id, outcome).await;
             }
         }
@@ -92,17 +110,21 @@ impl AuthorizationServer {
         let token = revoke::parse(token);
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
         let keys = keys(client_id.as_ref(), grant_key.as_ref());
+        let question = Question::Revoke { caller: presented, token: token.as_ref() };
         let mut attempts = self.attempts();
         loop {
             let facts = self.load(&keys).await?;
-            let client = self.verify(presented, client_id.as_ref(), &facts, "revoke").await?;
+            let ctx = self.context();
+            let client = self.verify(question, presented, &facts, ctx).await?;
             let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
                 return Ok(());
             };
             let mut entropy = self.entropy()?;
-            let decision = revoke::by_client(token, client, facts.grant(key), self.context());
+            let decision = revoke::by_client(token, client, facts.grant(key), ctx);
+            let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
+                self.trace(decided, question, &facts, None, ctx).await;
                 return self.finish("revoke", client_id, outcome).await;
             }
         }
@@ -117,13 +139,17 @@ impl AuthorizationServer {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let token = revoke::parse(token);
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
+        let question = Question::Introspect { caller: presented, token: token.as_ref() };
         let mut facts = self.load(&keys(client_id.as_ref(), grant_key.as_ref())).await?;
+        let ctx = self.context();
         // Who asks is settled before anything is looked up for the answer.
-        self.verify(presented, client_id.as_ref(), &facts, "introspect").await?;
+        self.verify(question, presented, &facts, ctx).await?;
         let account = self.complete(&mut facts, grant_key.as_ref()).await?;
-        let caller = self.verify(presented, client_id.as_ref(), &facts, "introspect").await?;
-        let token_facts = token_facts(&facts, grant_key.as_ref(), account.as_ref());
-        let answer = introspect::introspect(token.as_ref(), caller, token_facts, self.context());
+        let caller = self.verify(question, presented, &facts, ctx).await?;
+        let token_facts = TokenFacts::of(&facts, grant_key.as_ref(), account.as_ref());
+        let answer = introspect::introspect(token.as_ref(), caller, token_facts, ctx);
+        let decided = self.decided(|| Decided::of_answer(&answer));
+        self.trace(decided, question, &facts, account.as_ref(), ctx).await;
         self.finish("introspect", client_id.clone(), answer).await
     }
 
@@ -137,8 +163,12 @@ impl AuthorizationServer {
         let key = Key::grant(token.id);
         let mut facts = self.load(std::slice::from_ref(&key)).await?;
         let account = self.complete(&mut facts, Some(&key)).await?;
-        let token_facts = token_facts(&facts, Some(&key), account.as_ref());
-        let answer = bearer::check(&token, scope, token_facts, self.context());
+        let ctx = self.context();
+        let token_facts = TokenFacts::of(&facts, Some(&key), account.as_ref());
+        let answer = bearer::check(&token, scope, token_facts, ctx);
+        let decided = self.decided(|| Decided::of_answer(&answer));
+        let question = Question::Bearer { token: &token, scope };
+        self.trace(decided, question, &facts, account.as_ref(), ctx).await;
         let client_id = token_facts.grant.map(|grant| grant.client_id.clone());
         self.finish("bearer", client_id, answer).await
     }
@@ -148,7 +178,7 @@ impl AuthorizationServer {
         &self,
         facts: &mut Facts,
         grant_key: Option<&Key>,
-    ) -> Result<Option<crate::model::Account>, Error> {
+    ) -> Result<Option<Account>, Error> {
         let Some(grant) = grant_key.and_then(|key| facts.grant(key)) else {
             return Ok(None);
         };
@@ -159,20 +189,21 @@ impl AuthorizationServer {
 
     async fn verify<'a>(
         &self,
+        question: Question<'_>,
         presented: &PresentedClient,
-        client_id: Option<&ClientId>,
         facts: &'a Facts,
-        step: &'static str,
+        ctx: Context<'_>,
     ) -> Result<VerifiedClient<'a>, Error> {
-        let client: Option<&Client> = facts.client(client_id);
-        let now = self.now();
-        match authenticate(presented, client, now) {
+        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
+        match authenticate(presented, facts.client(client_id.as_ref()), ctx.now) {
             Ok(verified) => Ok(verified),
             Err(refusal) => {
+                let decided = self.decided(|| Decided::refused(&refusal));
+                self.trace(decided, question, facts, None, ctx).await;
                 // Whether the name is registered must not show in when the patience ends (E14).
                 let guessed = presented.secret.is_some();
-                let refusal = match client_id.filter(|_| guessed) {
-                    Some(name) => match self.inner.wrong_secrets.count(name, now) {
+                let refusal = match client_id.as_ref().filter(|_| guessed) {
+                    Some(name) => match self.inner.wrong_secrets.count(name, ctx.now) {
                         Ok(()) => refusal,
                         Err(retry_after_seconds) => {
                             Refusal::TooManyWrongSecrets { retry_after_seconds }
@@ -180,7 +211,7 @@ impl AuthorizationServer {
                     },
                     None => refusal,
                 };
-                self.refused(step, client_id.cloned(), &refusal).await;
+                self.refused(question.step(), client_id, &refusal).await;
                 Err(Error::Refused(refusal))
             }
         }
@@ -213,12 +244,15 @@ fn keys(client_id: Option<&ClientId>, grant: Option<&Key>) -> Vec<Key> {
     client_id.map(Key::client).into_iter().chain(grant.cloned()).collect()
 }
 
-fn token_facts<'a>(
-    facts: &'a Facts,
-    grant_key: Option<&Key>,
-    account: Option<&'a crate::model::Account>,
-) -> TokenFacts<'a> {
-    let grant = grant_key.and_then(|key| facts.grant(key));
-    let client = facts.client(grant.map(|grant| &grant.client_id));
-    TokenFacts { grant, client, account }
+impl<'a> TokenFacts<'a> {
+    /// What was loaded, sorted.
+    pub(crate) fn of(
+        facts: &'a Facts,
+        grant_key: Option<&Key>,
+        account: Option<&'a Account>,
+    ) -> Self {
+        let grant = grant_key.and_then(|key| facts.grant(key));
+        let client = facts.client(grant.map(|grant| &grant.client_id));
+        Self { grant, client, account }
+    }
 }

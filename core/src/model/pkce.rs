@@ -28,6 +28,11 @@ impl CodeChallenge {
         Self(out)
     }
 
+    /// The bytes, as they stand in a record.
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Whether this is the verifier that the challenge was made from, in constant time.
     pub fn verify(&self, verifier: &CodeVerifier<'_>) -> bool {
         Self::of(verifier).0.ct_eq(&self.0).into()
@@ -39,12 +44,16 @@ impl CodeChallenge {
 pub struct CodeVerifier<'a>(&'a str);
 
 impl<'a> CodeVerifier<'a> {
+    /// The longest one, in characters.
+    pub const MAX_LEN: usize = 128;
+
     /// Checks the form. A shorter verifier is refused even if its hash matches: it could be
     /// guessed (ATTACKS C05).
     pub fn parse(text: &'a str) -> Option<Self> {
         let unreserved =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-        ((43..=128).contains(&text.len()) && text.bytes().all(unreserved)).then_some(Self(text))
+        ((43..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(unreserved))
+            .then_some(Self(text))
     }
 }
 

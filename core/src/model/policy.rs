@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{ScopeSet, ScopeToken};
 use crate::storage::{Durability, Promises};
 
@@ -11,7 +13,7 @@ use crate::storage::{Durability, Promises};
 ///
 /// The default is OAuth 2.1 with opaque tokens. Check a changed policy with
 /// [`validate`](Self::validate); the builder of the server does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// How long a user may take to sign in and decide. Default: 10 minutes.
     pub interaction_lifetime: Duration,
@@ -46,7 +48,7 @@ pub struct Policy {
 }
 
 /// Refresh tokens (RFC 6749 section 6, RFC 9700 section 4.14.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshPolicy {
     /// Which clients get a new one each time. Default: all.
     pub rotation: Rotation,
@@ -60,7 +62,8 @@ pub struct RefreshPolicy {
 }
 
 /// Whose refresh tokens rotate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rotation {
     /// Everybody's.
     Always,
@@ -72,7 +75,7 @@ pub enum Rotation {
 }
 
 /// A scope and what it means.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeDefinition {
     /// What the user reads on the consent page.
     pub description: String,

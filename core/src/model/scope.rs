@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// One scope: printable ASCII without space, quote and backslash, compared byte by byte.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ScopeToken(Box<str>);
 
 impl ScopeToken {
@@ -39,6 +40,19 @@ impl fmt::Display for ScopeToken {
 impl fmt::Debug for ScopeToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl TryFrom<String> for ScopeToken {
+    type Error = InvalidScope;
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ScopeToken> for String {
+    fn from(token: ScopeToken) -> Self {
+        token.0.into()
     }
 }
 

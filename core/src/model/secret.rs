@@ -87,6 +87,11 @@ impl SecretHash {
         Self::of_bytes(secret.as_bytes())
     }
 
+    /// The bytes, as they stand in a record.
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     fn of_bytes(bytes: &[u8]) -> Self {
         let mut out = [0; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

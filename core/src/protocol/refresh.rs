@@ -187,13 +187,13 @@ impl Step<'_> {
 /// They are derived from the presented token's own secret and a random nonce that the record keeps.
 /// So the server can repeat the answer without having stored it, and neither a copy of the store
 /// (which lacks the secret) nor the retired token (without the nonce) yields them.
-struct Successor {
-    refresh: Secret,
-    access: Secret,
+pub(crate) struct Successor {
+    pub(crate) refresh: Secret,
+    pub(crate) access: Secret,
 }
 
 impl Successor {
-    fn derive(presented: &Secret, family: &[u8; 16], nonce: &[u8; 16]) -> Self {
+    pub(crate) fn derive(presented: &Secret, family: &[u8; 16], nonce: &[u8; 16]) -> Self {
         let refresh = presented.derive("grantor next refresh token", nonce);
         Self {
             refresh: RefreshToken::mark(family, &refresh),

@@ -95,7 +95,7 @@ impl Record {
         Ok(NewRecord { value, purge_at: self.purge_at(), indexes })
     }
 
-    fn encode(&self) -> Result<Vec<u8>, StorageError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, StorageError> {
         let mut value = Vec::with_capacity(512);
         value.push(FORMAT);
         match self {

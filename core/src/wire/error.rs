@@ -5,9 +5,9 @@ use crate::protocol::Refusal;
 
 /// A refusal as it may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OnTheWire {
+pub(crate) struct OnTheWire {
     /// `error`.
-    pub(super) code: &'static str,
+    pub(crate) code: &'static str,
     /// The status where the answer is JSON.
     pub(super) status: u16,
     /// What the user understands where the answer is a page.
@@ -21,7 +21,7 @@ pub(super) struct OnTheWire {
 ///
 /// Nothing that concerns a credential says which of its checks failed: a code that is unknown,
 /// expired, used, or another client's gets the same words.
-pub(super) const fn on_the_wire(refusal: &Refusal) -> OnTheWire {
+pub(crate) const fn on_the_wire(refusal: &Refusal) -> OnTheWire {
     use ErrorKind as K;
     use Refusal as R;
 

@@ -13,7 +13,7 @@
 mod bearer;
 mod client;
 mod cookie;
-mod error;
+pub(crate) mod error;
 mod form;
 mod language;
 pub(crate) mod reply;
