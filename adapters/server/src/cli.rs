@@ -9,6 +9,7 @@ use grantor::model::{ClientAuthMethod, GrantType, Issuer};
 use crate::config::StorageSpec;
 use crate::demo;
 use crate::logging::LogFormat;
+use crate::traces::Which;
 
 /// An OAuth 2.1 authorization server.
 #[derive(Clone, Debug, Parser)]
@@ -35,6 +36,8 @@ pub enum Command {
     /// Look at what was authorized, and revoke it
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Say why requests were decided as they were, from a file of recorded decisions
+    Explain(ExplainArgs),
     /// Try it: a server, an application and a calendar on this machine
     Demo(demo::Args),
 }
@@ -77,9 +80,28 @@ pub struct ServeArgs {
     /// How log lines look [default: text]
     #[arg(long, env = "GRANTOR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// File to record decisions in, for `grantor explain`
+    #[arg(long, value_name = "FILE", env = "GRANTOR_TRACE_FILE")]
+    pub trace_file: Option<PathBuf>,
+    /// Which decisions are recorded [default: refusals]
+    #[arg(long, value_name = "WHICH", env = "GRANTOR_TRACE")]
+    pub trace: Option<Which>,
     #[expect(missing_docs, reason = "it documents itself")]
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// `grantor explain`
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// What `grantor serve --trace-file` wrote; `-` for standard input
+    pub file: PathBuf,
+    /// Only requests of this client
+    #[arg(long, value_name = "ID")]
+    pub client: Option<String>,
+    /// Only the last so many
+    #[arg(long, value_name = "COUNT")]
+    pub last: Option<usize>,
 }
 
 /// How a result is shown.

@@ -4,7 +4,8 @@
 //!
 //! * [`http::serve`] serves any service over HTTP/1.1, with bounds on what a client can hold on to.
 //! * [`users::Directory`] is an [`Authenticator`](grantor::Authenticator) on Grantor's own store.
-//! * [`audit::AuditLog`] logs what happens, [`sweep::Sweeper`] keeps the store small.
+//! * [`audit::AuditLog`] logs what happens, [`traces::TraceFile`] records why,
+//!   [`sweep::Sweeper`] keeps the store small.
 
 pub mod admin;
 pub mod app;
@@ -18,6 +19,7 @@ pub mod output;
 pub mod serve;
 pub mod shutdown;
 pub mod sweep;
+pub mod traces;
 pub mod users;
 
 mod command;
@@ -43,6 +45,8 @@ pub enum Error {
     Admin(#[from] admin::AdminError),
     #[error(transparent)]
     Password(#[from] command::PasswordError),
+    #[error(transparent)]
+    Explain(#[from] traces::ExplainError),
     #[error(transparent)]
     Demo(#[from] demo::Error),
     #[error("cannot start the runtime")]
@@ -79,6 +83,19 @@ fn report(error: &Error) -> std::io::Result<()> {
     writeln!(stderr)
 }
 
+fn explain(args: &cli::ExplainArgs) -> Result<(), Error> {
+    let mut explained = Ok(());
+    let written = output::to_stdout(|out| match traces::explain(args, out) {
+        Err(traces::ExplainError::Output(error)) => Err(error),
+        other => {
+            explained = other;
+            Ok(())
+        }
+    });
+    written.map_err(Error::Output)?;
+    Ok(explained?)
+}
+
 async fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(args) => {
@@ -93,6 +110,7 @@ async fn execute(command: Command) -> Result<(), Error> {
         Command::Client(command) => command::client(command).await,
         Command::User(command) => command::user(command).await,
         Command::Grant(command) => command::grant(command).await,
+        Command::Explain(args) => explain(&args),
         Command::Demo(args) => Ok(demo::run(args).await?),
     }
 }

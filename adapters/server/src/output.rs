@@ -64,6 +64,9 @@ pub fn checked(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
     if let Some(socket) = settings.admin_socket() {
         table.add_row(["admin_socket", &socket.display().to_string()]);
     }
+    if let Some(file) = &settings.trace_file {
+        table.add_row(["trace_file", &file.display().to_string()]);
+    }
     let policy = &settings.policy;
     table.add_row(["scopes", &policy.known_scope().to_string()]);
     let default_scope = policy.default_scope.as_ref();

@@ -17,6 +17,7 @@ use crate::config::{Settings, StorageSpec};
 use crate::http::{self, Limits};
 use crate::shutdown::{self, Signals};
 use crate::sweep::Sweeper;
+use crate::traces::TraceFile;
 use crate::users::{Directory, DirectoryError, Sources};
 
 /// Why the server does not run.
@@ -43,6 +44,14 @@ pub enum ServeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Decisions cannot be recorded.
+    #[error("cannot write the trace file {}", path.display())]
+    TraceFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
@@ -60,12 +69,23 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         false => Sources::Direct,
     };
     let users = Directory::new(Arc::clone(&storage), sources)?;
-    let server = AuthorizationServer::builder(settings.issuer.clone())
+    let mut builder = AuthorizationServer::builder(settings.issuer.clone())
         .policy(settings.policy.clone())
         .shared_storage(storage)
         .authenticator(users.clone())
-        .audit(AuditLog)
-        .build()?;
+        .audit(AuditLog);
+    let traces = match &settings.trace_file {
+        Some(path) => {
+            let opened = TraceFile::open(path, settings.trace);
+            let path = path.clone();
+            let (traces, writer) =
+                opened.map_err(|source| ServeError::TraceFile { path, source })?;
+            builder = builder.traces(traces);
+            Some(writer)
+        }
+        None => None,
+    };
+    let server = builder.build()?;
     let socket = match settings.admin_socket() {
         Some(path) => Some(AdminSocket::bind(&path).await?),
         None => None,
@@ -97,6 +117,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
             tracing::info!("stopped");
         }
     }
+    drop(traces);
     Ok(())
 }
 

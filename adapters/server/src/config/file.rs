@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, StorageSpec};
 use crate::logging::LogFormat;
+use crate::traces::Which;
 
 /// The configuration file as it was read.
 #[derive(Debug, Default)]
@@ -42,6 +43,8 @@ pub(super) struct Content {
     pub(super) storage: Option<StorageSpec>,
     pub(super) admin_socket: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) trace_file: Option<PathBuf>,
+    pub(super) trace: Option<Which>,
     default_scope: Option<ScopeSet>,
     scopes: BTreeMap<String, Scope>,
     policy: PolicySection,
@@ -305,13 +308,15 @@ fn in_plain_words(message: &str) -> String {
 }
 
 /// What stands above the first table.
-const TOP_LEVEL: [&str; 7] = [
+const TOP_LEVEL: [&str; 9] = [
     "issuer",
     "listen",
     "tls_terminated",
     "storage",
     "admin_socket",
     "log_format",
+    "trace_file",
+    "trace",
     "default_scope",
 ];
 

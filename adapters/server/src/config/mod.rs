@@ -14,6 +14,7 @@ use self::file::File;
 pub use self::file::Mistake;
 use crate::cli::{ServeArgs, StoreArgs};
 use crate::logging::LogFormat;
+use crate::traces::Which;
 
 /// Where the records are kept: `sled:DIR` or `memory:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,10 @@ pub struct Settings {
     pub policy: Policy,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Where decisions are recorded, if they are.
+    pub trace_file: Option<PathBuf>,
+    /// Which of them.
+    pub trace: Which,
 }
 
 /// All that an administration command has to know.
@@ -120,6 +125,8 @@ impl Settings {
             admin_socket: admin_socket(&args.store, &file),
             policy,
             log_format: args.log_format.or(file.content.log_format).unwrap_or_default(),
+            trace_file: args.trace_file.clone().or_else(|| file.content.trace_file.clone()),
+            trace: args.trace.or(file.content.trace).unwrap_or_default(),
         })
     }
 

@@ -12,4 +12,5 @@ mod configuration;
 mod limits;
 mod probes;
 mod process;
+mod traces;
 mod world;
