@@ -8,6 +8,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::patience;
+
 /// A connection that stays open from one request to the next.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -49,7 +51,8 @@ impl Answer {
 impl Connection {
     /// Connects; `None` while nobody listens.
     pub(crate) async fn open(address: &str) -> Option<Self> {
-        let stream = TcpStream::connect(address).await.ok()?;
+        let connecting = patience::within("a connection", TcpStream::connect(address));
+        let stream = connecting.await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -74,12 +77,15 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body))).expect("a request");
-        self.sender.ready().await.ok()?;
-        let response = self.sender.send_request(request).await.ok()?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Some(Answer { status: parts.status, headers: parts.headers, body })
+        patience::within(target, async {
+            self.sender.ready().await.ok()?;
+            let response = self.sender.send_request(request).await.ok()?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.ok()?.to_bytes();
+            let body = String::from_utf8_lossy(&body).into_owned();
+            Some(Answer { status: parts.status, headers: parts.headers, body })
+        })
+        .await
     }
 
     pub(crate) async fn post(

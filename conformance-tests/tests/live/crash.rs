@@ -4,14 +4,14 @@
 //! DURABILITY invariants: S1 single use, S2 revocation.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::StatusCode;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::connection::Connection;
 use crate::disk::Image;
+use crate::patience;
 use crate::process::{Home, Server};
 use crate::rounds;
 use crate::walk::{Browser, Client};
@@ -30,6 +30,22 @@ struct Answered {
 }
 
 const WORKERS: usize = 16;
+
+/// Counts answers, and says when there have been enough.
+#[derive(Debug)]
+struct Answers {
+    so_far: AtomicUsize,
+    enough: usize,
+    reached: Notify,
+}
+
+impl Answers {
+    fn count(&self, answers: usize) {
+        if self.so_far.fetch_add(answers, Ordering::SeqCst) + answers >= self.enough {
+            self.reached.notify_one();
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_a_kill() {
@@ -97,45 +113,47 @@ async fn under_load(
     end: impl FnOnce(&mut Server),
 ) -> (Answered, usize) {
     let answered = Arc::new(Mutex::new(Answered::default()));
+    // The end wanders through the work: after more answers in each round, and then from the start.
+    let answers = Arc::new(Answers {
+        so_far: AtomicUsize::new(0),
+        enough: 20 + (round * 97) % 400,
+        reached: Notify::new(),
+    });
     let stopping = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..WORKERS)
         .map(|worker| {
             let (client, browser) = (client.clone(), browser.clone());
-            let (answered, stopping) = (Arc::clone(&answered), Arc::clone(&stopping));
+            let (answered, answers) = (Arc::clone(&answered), Arc::clone(&answers));
+            let stopping = Arc::clone(&stopping);
             let address = server.address.clone();
             tokio::spawn(async move {
-                work(&address, worker, &client, &browser, &answered, &stopping).await
+                let tally = (&*answered, &*answers);
+                work(&address, worker, &client, &browser, tally, &stopping).await;
             })
         })
         .collect();
-    // The moment of the end wanders through the work; it decides nothing but where it hits.
-    tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 160)).await;
+    patience::within("the work before the end", answers.reached.notified()).await;
     tokio::task::block_in_place(|| end(server));
     stopping.store(true, Ordering::SeqCst);
-    let mut answers = 0;
     for worker in workers {
-        answers += worker.await.expect("a worker");
+        worker.await.expect("a worker");
     }
-    (Arc::try_unwrap(answered).expect("all workers ended").into_inner(), answers)
+    let answered = Arc::try_unwrap(answered).expect("all workers ended").into_inner();
+    (answered, answers.so_far.load(Ordering::SeqCst))
 }
 
-/// One client that goes through code, token, refresh, refresh, revoke; returns how many answers it
-/// got. It stops when its connection breaks.
+/// One client that goes through code, token, refresh, refresh, revoke. It stops when its connection
+/// breaks.
 async fn work(
     address: &str,
     worker: usize,
     client: &Client,
     browser: &Browser,
-    answered: &Mutex<Answered>,
+    (answered, answers): (&Mutex<Answered>, &Answers),
     stopping: &AtomicBool,
-) -> usize {
-    let mut answers = 0;
-    let Some(mut connection) = Connection::open(address).await else {
-        return 0;
-    };
-    let Some(mut second_line) = Connection::open(address).await else {
-        return 0;
-    };
+) {
+    let Some(mut connection) = Connection::open(address).await else { return };
+    let Some(mut second_line) = Connection::open(address).await else { return };
     for turn in 0.. {
         if stopping.load(Ordering::SeqCst) {
             break;
@@ -147,8 +165,8 @@ async fn work(
             break;
         };
         assert_eq!(first.status, StatusCode::OK, "{first:?}");
-        answers += 2;
         answered.lock().await.used_codes.push(code);
+        answers.count(2);
         let Some(second) = client.refresh(&mut connection, &first.text("refresh_token")).await
         else {
             break;
@@ -162,7 +180,7 @@ async fn work(
         );
         let Some(third) = third.or(twin) else { break };
         assert_eq!(third.status, StatusCode::OK, "{third:?}");
-        answers += 2;
+        answers.count(2);
         let (access, refresh) = (third.text("access_token"), third.text("refresh_token"));
         match (worker + turn) % 3 {
             0 => {
@@ -172,14 +190,13 @@ async fn work(
                 );
                 let Some(answer) = answer.or(twin) else { break };
                 assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-                answers += 1;
                 answered.lock().await.revoked.push((refresh, access));
+                answers.count(1);
             }
             1 => answered.lock().await.retired.push(first.text("refresh_token")),
             _ => answered.lock().await.live.push((refresh, access)),
         }
     }
-    answers
 }
 
 /// What the server that came up again must still know; returns how much was checked.

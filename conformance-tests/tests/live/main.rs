@@ -13,6 +13,7 @@
 mod connection;
 mod crash;
 mod disk;
+mod patience;
 mod process;
 mod race;
 mod sockets;

@@ -5,10 +5,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use tempfile::TempDir;
 
 use crate::connection::Connection;
+use crate::patience::{self, PATIENCE};
 use crate::walk::Client;
 
 const CONFIG: &str = r#"
@@ -92,7 +94,8 @@ impl Home {
     /// Runs a command on this directory and returns what it printed.
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> String {
         let mut child = self
-            .command(arguments)
+            .configured(Command::new("timeout").arg(PATIENCE.as_secs().to_string()).arg(binary()))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -107,36 +110,41 @@ impl Home {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+    fn configured<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let storage = format!("sled:{}", self.path.join("data").display());
         command
-            .args(arguments)
             .env("GRANTOR_CONFIG", self.path.join("grantor.toml"))
-            .env("GRANTOR_STORAGE", storage);
-        command
+            .env("GRANTOR_STORAGE", storage)
     }
 
     /// Starts a server on this directory and waits until it listens.
     pub(crate) async fn start(&self) -> Server {
         let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .configured(&mut Command::new(binary()))
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut said = Vec::new();
+        let log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (say, said) = channel();
+        // The log has to be read to its end, or the server would wait for its reader.
+        std::thread::spawn(move || {
+            log.map_while(Result::ok).for_each(|line| {
+                let _ = say.send(line);
+            });
+        });
+        let mut before = Vec::new();
         let address = loop {
-            let Some(Ok(line)) = log.next() else { panic!("it ended: {said:#?}") };
+            let Ok(line) = said.recv_timeout(PATIENCE) else {
+                panic!("no server: {before:#?} {}", patience::servers());
+            };
             let parsed: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = parsed["address"].as_str() {
                 break address.to_owned();
             }
-            said.push(line);
+            before.push(line);
         };
-        // The log has to be read on, or the server would wait for its reader.
-        std::thread::spawn(move || log.for_each(drop));
         Server { address, home: self.clone(), child }
     }
 }

@@ -4,10 +4,15 @@ use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::patience;
 use crate::process::Server;
 
 /// Writes bytes and reads what comes back until the server closes; at most a head's worth.
 async fn raw(server: &Server, bytes: &[u8]) -> String {
+    patience::within("the end of a connection", answer(server, bytes)).await
+}
+
+async fn answer(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(&server.address).await.expect("the server listens");
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes).await;
