@@ -48,7 +48,7 @@ pub fn remember(
 ) -> Decision<Option<Consent>, AuthorizationError> {
     let (opened, account) = match check(request, grant, client, visitor, ctx) {
         Ok(checked) => checked,
-        Err(_) if repeated(request, grant, visitor, ctx).is_some() => {
+        Err(_) if repeated(request, grant, client, visitor, ctx).is_some() => {
             return Decision::answer(None);
         }
         Err(refusal) => return Decision::refuse(refusal.into()),
@@ -99,7 +99,7 @@ pub fn answer(
     let (opened, account) = match check(request, grant, client, visitor, ctx) {
         Ok(checked) => checked,
         Err(refusal) => {
-            return match repeated(request, grant, visitor, ctx) {
+            return match repeated(request, grant, client, visitor, ctx) {
                 Some(response) => Decision::answer(Outcome::Redirect(response)),
                 None => Decision::refuse(refusal.into()),
             };
@@ -178,6 +178,7 @@ fn allowed(request: &ConsentRequest, pending: &PendingAuthorization) -> ScopeSet
 fn repeated(
     request: &ConsentRequest,
     grant: Option<&Grant>,
+    client: Option<&Client>,
     visitor: Visitor<'_>,
     ctx: Context<'_>,
 ) -> Option<AuthorizationResponse> {
@@ -189,6 +190,8 @@ fn repeated(
     let same_page = interaction.as_ref()?.matches(&request.interaction.secret);
     let same_browser = browser.as_ref()?.matches(visitor.browser?);
     let (_, account) = visitor.signed_in()?;
+    // Nobody is sent to a client that was removed, nor with a code that was revoked with it.
+    token::check_standing(grant, client?, Some(account)).ok()?;
     let ConsentAnswer::Allow(scope) = &request.answer else {
         return None;
     };

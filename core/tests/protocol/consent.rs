@@ -1,7 +1,7 @@
 use grantor::model::{Consent, ConsentState, Grant, GrantState, RevocationReason, SecretString};
 use grantor::protocol::authorize::{ConsentPrompt, Outcome, Visitor};
 use grantor::protocol::consent::{self, ConsentAnswer, ConsentRequest};
-use grantor::protocol::{Refusal, revoke, session};
+use grantor::protocol::{Refusal, register, revoke, session};
 use grantor::storage::Record;
 
 use crate::world::{User, World, code_of, grant_of, response_of, scope};
@@ -166,6 +166,25 @@ fn a_page_that_is_sent_twice_gets_the_same_answer_twice() {
         refused(&request, &revoked, asked.visitor(Some(&kept))),
         Refusal::InteractionFinished
     );
+}
+
+#[test]
+fn a_page_that_is_sent_again_leads_to_no_client_that_was_removed_or_revoked_meanwhile() {
+    // Requirement 6749-029; ATTACKS A16: the code is dead, and nobody is sent there with it.
+    let asked = asked();
+    let (kept, grant) = asked.allow("read write", None);
+    let request = asked.request(ConsentAnswer::Allow(scope("read write")));
+    let removed = register::remove(Some(&asked.client), asked.world.ctx());
+    let revoked = revoke::everything_of_client(Some(&asked.client));
+    for ended in [removed, revoked] {
+        let Some(Record::Client(client)) = ended.write else { panic!("a client to be written") };
+        let visitor = asked.visitor(Some(&kept));
+        let again =
+            consent::answer(&request, Some(&grant), Some(&client), visitor, asked.world.ctx());
+        assert!(again.write.is_none());
+        let error = again.outcome.expect_err("no redirect");
+        assert!(error.destination.is_none(), "{error:?}");
+    }
 }
 
 #[test]
