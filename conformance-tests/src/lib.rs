@@ -1,9 +1,12 @@
 //! The conformance suites of Grantor: what its parts must do, as tests that others can run.
 //!
-//! * [`storage`]: for authors of storage backends.
+//! * [`storage`]: for authors of storage backends: the contract, clause by clause.
+//! * [`protocol`]: for authors of storage backends and for whoever embeds the server: random walks of
+//!   clients, users and thieves, checked against a reference model.
 //! * [`requirements`]: what is required of a server, by id, and which test shows it.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
+pub mod protocol;
 pub mod requirements;
 pub mod storage;
