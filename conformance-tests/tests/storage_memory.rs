@@ -1,32 +1,6 @@
 //! The reference backend keeps the contract.
 
-use std::error::Error;
-use std::path::PathBuf;
+#[path = "backends/memory.rs"]
+mod memory;
 
-use grantor::storage::MemoryStorage;
-use grantor_conformance::storage::{Backend, Processes};
-
-struct Memory;
-
-impl Backend for Memory {
-    type Store = MemoryStorage;
-    const PROCESSES: Processes = Processes::Private;
-
-    async fn create() -> Self {
-        Self
-    }
-
-    fn address(&self) -> String {
-        "memory".into()
-    }
-
-    async fn open(_: &str) -> Result<MemoryStorage, Box<dyn Error + Send + Sync>> {
-        Ok(MemoryStorage::new())
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        vec![]
-    }
-}
-
-grantor_conformance::storage_suite!(Memory);
+grantor_conformance::storage_suite!(crate::memory::Memory);

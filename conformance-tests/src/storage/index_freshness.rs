@@ -97,6 +97,28 @@ pub async fn an_entry_is_never_missing_under_concurrent_sweeps<B: Backend>() {
     }
 }
 
+/// A commit is under way while somebody else looks: as soon as the record is seen, its index lists it.
+pub async fn an_entry_is_there_before_its_record_can_be_loaded<B: Backend>() {
+    let backend = Opened::<B>::create().await;
+    for round in 0..200 {
+        let name = format!("user:{round}");
+        let commit = create(&key(Kind::Grant, &name), "value").indexed(&[&name]);
+        let writer = {
+            let (store, commit) = (backend.store(), commit.clone());
+            tokio::spawn(async move { store.apply(&commit).await })
+        };
+        while backend.store().get(&commit.key).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            !backend.store().keys(&Listing::Index(index(&name)), 10).await.is_empty(),
+            "a record can be loaded while its commit is under way, and its index does not list it \
+             yet"
+        );
+        join(writer).await;
+    }
+}
+
 /// A process is killed while it writes: whichever records are there afterwards are in their indexes.
 pub async fn an_entry_survives_a_kill_with_its_record<B: Backend>() {
     survives_kills::<B>(Loss::Entry).await;

@@ -275,6 +275,7 @@ macro_rules! __storage_clauses {
             index_freshness {
                 an_entry_outlives_the_commits_that_do_not_repeat_it
                 an_entry_is_never_missing_under_concurrent_sweeps
+                an_entry_is_there_before_its_record_can_be_loaded
                 an_entry_survives_a_kill_with_its_record
                 later_commits_may_add_entries
                 entries_of_swept_records_are_swept

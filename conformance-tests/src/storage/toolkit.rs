@@ -172,7 +172,7 @@ pub(crate) trait StorageExt: Storage {
     async fn sweep_until(&self, now: Timestamp, budget: usize) -> usize {
         let mut removed = 0;
         let mut after: Option<Cursor> = None;
-        for _ in 0..100_000 {
+        for _ in 0..20_000 {
             let swept =
                 self.sweep(now, after.as_ref(), budget).await.expect("a healthy store sweeps");
             assert!(

@@ -9,49 +9,67 @@ use super::concurrent::{Did, Event, History, KEYS};
 
 /// The story, if no order of its calls explains it.
 pub(super) fn of_what_is_broken(history: &History) -> Option<String> {
-    for key in 0..KEYS {
-        let torn = history.events.iter().find_map(|event| match &event.did {
+    (0..KEYS).find_map(|key| {
+        let problem = problem(key, &history.events, history)?;
+        let events = essence(key, &problem, history);
+        Some(format!("{problem}\n{}", tell(&events, history)))
+    })
+}
+
+/// What is wrong with what was answered about one key, in one line.
+fn problem(key: usize, events: &[Event], history: &History) -> Option<String> {
+    let name = name(key);
+    for event in events {
+        match &event.did {
             Did::Load(found) => {
-                found.iter().find_map(|(at, found)| found.as_ref().err().filter(|_| *at == key))
+                let mut found = found.iter().filter(|(at, _)| *at == key);
+                if let Some((_, Err(torn))) = found.find(|(_, found)| found.is_err()) {
+                    return Some(format!(
+                        "a load of record {name} shows what nobody wrote, which breaks \
+                         \"Atomicity\": {torn:?}"
+                    ));
+                }
             }
-            _ => None,
-        });
-        if let Some(torn) = torn {
-            return Some(format!(
-                "a load of record {} shows what nobody wrote, which breaks \"Atomicity\": {torn:?}\n{}",
-                name(key),
-                tell(history)
-            ));
-        }
-        let stray = history.events.iter().any(|event| match &event.did {
             Did::ListIndex { index, keys } if keys.contains(&key) => {
                 let mut commits = history.commits.iter();
-                !commits.any(|made| made.key == key && made.entries & (1 << index) != 0)
+                if !commits.any(|made| made.key == key && made.entries & (1 << index) != 0) {
+                    return Some(format!(
+                        "an index lists record {name}, which was never committed with it, which \
+                         breaks \"Isolation\""
+                    ));
+                }
             }
-            _ => false,
-        });
-        if stray {
-            return Some(format!(
-                "an index lists record {}, which was never committed with it, which breaks \
-                 \"Isolation\"\n{}",
-                name(key),
-                tell(history)
-            ));
-        }
-        let calls: Vec<_> =
-            history.events.iter().flat_map(|event| calls_on(key, event, history)).collect();
-        if let Some(broken) = broken(&calls) {
-            return Some(format!(
-                "no order of these calls explains what was answered about record {}, which breaks \
-                 {:?}: {}\n{}",
-                name(key),
-                broken.heading,
-                broken.why,
-                tell(history)
-            ));
+            _ => {}
         }
     }
-    None
+    let calls: Vec<_> = events.iter().flat_map(|event| calls_on(key, event, history)).collect();
+    broken(&calls).map(|broken| {
+        format!(
+            "no order of these calls explains what was answered about record {name}, which breaks \
+             {:?}: {}",
+            broken.heading, broken.why
+        )
+    })
+}
+
+/// The events without those that have no part in the problem. What changed nothing can be left out:
+/// if the rest has an explanation without it, it is part of the problem.
+fn essence(key: usize, found: &str, history: &History) -> Vec<Event> {
+    let mut events = history.events.clone();
+    let mut at = 0;
+    while let Some(event) = events.get(at) {
+        let passive = match &event.did {
+            Did::Commit { outcome: Some(CommitOutcome::Conflict), .. } => true,
+            Did::Commit { .. } | Did::Sweep { .. } => calls_on(key, event, history).is_empty(),
+            Did::Load(_) | Did::ListKind(_) | Did::ListIndex { .. } => true,
+        };
+        let event = events.remove(at);
+        if !passive || problem(key, &events, history).as_deref() != Some(found) {
+            events.insert(at, event);
+            at += 1;
+        }
+    }
+    events
 }
 
 /// What an event says about one key.
@@ -96,9 +114,9 @@ fn seen(found: Option<usize>) -> String {
 }
 
 /// One line an event: the moments of its begin and its answer, the client, the call, the answer.
-fn tell(history: &History) -> String {
+fn tell(events: &[Event], history: &History) -> String {
     let mut story = String::new();
-    for Event { client, invoked, returned, did } in &history.events {
+    for Event { client, invoked, returned, did } in events {
         let until = returned.map_or_else(|| "?".to_owned(), |returned| returned.to_string());
         let line = match did {
             Did::Commit { number, outcome, repeated } => {
