@@ -182,6 +182,8 @@ pub(crate) fn entry_target(entry: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const STAMP: Stamp = Stamp { seq: 7, base: 9 };
@@ -221,6 +223,29 @@ mod tests {
         }
         for len in 0..bytes.len() {
             assert_eq!(Entry::decode(&key, &bytes[..len]), None, "{len} bytes");
+        }
+    }
+
+    proptest! {
+        /// A sum can be right by accident: whatever stands under one is read as it is written, or not at all.
+        #[test]
+        fn whatever_stands_under_a_right_sum_is_what_would_be_written(
+            mut header: [u8; RECORD_HEADER - 4], value: Vec<u8>, key: Vec<u8>, cut in 0..RECORD_HEADER
+        ) {
+            header[0] = if header[0] < 250 { FORMAT } else { header[0] };
+            let sum = checksum(&[&key, &header, &value]);
+            let bytes = [&header[..], &sum, &value].concat();
+            let read = Record::decode(&key, &bytes);
+            prop_assert_eq!(read.is_some(), header[0] == FORMAT);
+            prop_assert!(read.is_none_or(|record| record.encode(&key) == bytes));
+            let mut entry = [FORMAT; ENTRY_LEN];
+            entry[1..].copy_from_slice(&header[..ENTRY_LEN - 1]);
+            let sum = checksum(&[&key, &entry[..ENTRY_LEN - 4]]);
+            entry[ENTRY_LEN - 4..].copy_from_slice(&sum);
+            prop_assert_eq!(Entry::decode(&key, &entry).map(|read| read.encode(&key)), Some(entry.to_vec()));
+            prop_assert_eq!(Record::decode(&key, &bytes[..cut]), None);
+            prop_assert_eq!(Entry::decode(&key, &value[..cut.min(value.len())]), None);
+            let _ = entry_target(&value);
         }
     }
 }

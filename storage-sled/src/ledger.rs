@@ -149,6 +149,8 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -169,6 +171,27 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Mark::decode(&flipped), None, "bit {bit}");
+        }
+    }
+
+    proptest! {
+        /// A sum can be right by accident: whatever stands under one is read as it is written, or not at all.
+        #[test]
+        fn whatever_stands_under_a_right_sum_is_what_would_be_written(
+            numbers: [u8; 24], removals in proptest::collection::vec((0..3_u8, any::<u64>(), any::<Vec<u8>>(), -1..2_i64), 0..4)
+        ) {
+            let mut bytes = [&[FORMAT][..], &numbers].concat();
+            for (table, weight, key, wrong) in &removals {
+                bytes.push(*table);
+                bytes.extend_from_slice(&weight.to_be_bytes());
+                bytes.extend_from_slice(&(key.len() as u64).wrapping_add_signed(*wrong).to_be_bytes());
+                bytes.extend_from_slice(key);
+            }
+            bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+            let well_formed = removals.iter().all(|(table, .., wrong)| *table < 2 && *wrong == 0);
+            let read = Mark::decode(&bytes);
+            prop_assert!(read.is_some() || !well_formed);
+            prop_assert!(read.is_none_or(|mark| mark.encode() == bytes));
         }
     }
 }
