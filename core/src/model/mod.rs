@@ -69,9 +69,8 @@ pub(crate) mod bytes {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<[u8; N], A::Error> {
                 let mut out = [0; N];
                 for (at, slot) in out.iter_mut().enumerate() {
-                    *slot = seq
-                        .next_element()?
-                        .ok_or_else(|| A::Error::invalid_length(at, &"a fixed-size byte string"))?;
+                    let byte = seq.next_element()?;
+                    *slot = byte.ok_or_else(|| A::Error::invalid_length(at, &self))?;
                 }
                 Ok(out)
             }

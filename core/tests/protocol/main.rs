@@ -15,4 +15,5 @@ mod introspect;
 mod refresh;
 mod register;
 mod revoke;
+mod texts;
 mod world;
