@@ -53,6 +53,9 @@ pub(crate) enum Barrier {
     /// A disk whose sync fails.
     #[cfg(test)]
     Failing,
+    /// A disk whose sync ends when the other end is dropped.
+    #[cfg(test)]
+    Stalling(Mutex<std::sync::mpsc::Receiver<()>>),
 }
 
 impl Barrier {
@@ -61,6 +64,11 @@ impl Barrier {
             Self::File(file) => file.sync_data(),
             #[cfg(test)]
             Self::Failing => Err(io::Error::from_raw_os_error(5)),
+            #[cfg(test)]
+            Self::Stalling(end) => {
+                let _ = end.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                Ok(())
+            }
         }
     }
 }
@@ -135,6 +143,13 @@ impl Engine {
             mark: RwLock::new(mark),
             entry_writers: Mutex::new(()),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stall_barrier(&mut self) -> std::sync::mpsc::Sender<()> {
+        let (sender, end) = std::sync::mpsc::channel();
+        self.barrier = Barrier::Stalling(Mutex::new(end));
+        sender
     }
 
     #[cfg(test)]

@@ -4,13 +4,16 @@
 //! log durable, and answers everybody who was in it. (`flush_async` of sled 0.34 deadlocks once 16
 //! tasks wait in it: each holds a thread of the pool that is to do the writing.) When the disk turns
 //! out to be full the keeper closes sled and opens it again when there is room.
+//!
+//! A second thread watches the keeper: a disk (or sled) that does not answer must not make everybody
+//! wait for ever. It refuses everything until the barrier is through.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use grantor::storage::StorageError;
@@ -26,6 +29,8 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 /// writes a snapshot, and the next commits want two segments.
 const MIN_ROOM: u64 = 10 * 1024 * 1024;
 
+const STALLED: &str = "the disk does not answer";
+
 /// What the store and its keeper share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -34,6 +39,11 @@ pub(crate) struct Shared {
     gate: RwLock<Gate>,
     queue: Mutex<Queue>,
     wake: Condvar,
+    under_way: Mutex<UnderWay>,
+    /// Wakes the watch where it need not wait on: at the end.
+    ended: Condvar,
+    /// Whether the barrier that is under way takes too long.
+    stalled: AtomicBool,
     /// Whether the last barrier left less room than the configuration wants.
     tight: AtomicBool,
 }
@@ -54,6 +64,14 @@ struct Queue {
     /// sled reported an error to somebody who is not waiting.
     trouble: bool,
     stop: bool,
+}
+
+/// The barrier that is under way.
+#[derive(Debug, Default)]
+struct UnderWay {
+    since: Option<Instant>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    ended: bool,
 }
 
 /// Commits that wait for the barrier.
@@ -78,6 +96,9 @@ impl Shared {
             gate: RwLock::new(Gate::Open(Box::new(engine))),
             queue: Mutex::default(),
             wake: Condvar::new(),
+            under_way: Mutex::default(),
+            ended: Condvar::new(),
+            stalled: AtomicBool::new(false),
             tight: AtomicBool::new(false),
         }
     }
@@ -90,11 +111,18 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs something on the open trees.
     pub(crate) fn with<T>(
         &self,
         run: impl FnOnce(&Engine) -> Result<T, Fault>,
     ) -> Result<T, StorageError> {
+        if self.stalled.load(Ordering::Relaxed) {
+            return Err(StorageError::unavailable(STALLED));
+        }
         match &*self.gate() {
             Gate::Open(engine) => run(engine).map_err(|fault| {
                 if let Fault::Sled(error) = &fault {
@@ -163,6 +191,15 @@ impl Shared {
     }
 
     #[cfg(test)]
+    pub(crate) fn stall_barrier(&self) -> std::sync::mpsc::Sender<()> {
+        let mut gate = self.gate.write().expect("no panic");
+        match &mut *gate {
+            Gate::Open(engine) => engine.stall_barrier(),
+            _ => panic!("the store is open"),
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn break_barrier(&self) {
         let mut gate = self.gate.write().expect("no panic");
         if let Gate::Open(engine) = &mut *gate {
@@ -178,14 +215,46 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> 
         // sled panics where it finds itself inconsistent. Those who wait learn it, and nobody
         // waits again.
         if catch_unwind(AssertUnwindSafe(|| keep(&shared))).is_err() {
-            shared.fail("sled panicked while it wrote its log".into());
-            answer(
-                std::mem::take(&mut shared.queue().waiting),
-                Err("sled panicked while it wrote its log".into()),
-            );
+            const PANICKED: &str = "sled panicked while it wrote its log";
+            shared.fail(PANICKED.into());
+            answer(end_barrier(&shared), Err(PANICKED.into()));
+            answer(std::mem::take(&mut shared.queue().waiting), Err(PANICKED.into()));
             refuse_until_stop(&shared);
         }
+        shared.under_way().ended = true;
+        shared.ended.notify_one();
     })
+}
+
+/// Starts the thread that watches the keeper.
+pub(crate) fn watch(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new().name("grantor-sled-watch".into()).spawn(move || {
+        let patience = shared.config.patience;
+        let mut under_way = shared.under_way();
+        while !under_way.ended {
+            if under_way.since.is_some_and(|since| since.elapsed() >= patience) {
+                if !shared.stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!(?patience, "{STALLED}; nothing is served until it does");
+                }
+                answer(std::mem::take(&mut under_way.waiting), Err(STALLED.to_owned()));
+                answer(std::mem::take(&mut shared.queue().waiting), Err(STALLED.to_owned()));
+            }
+            // Looking now and then costs nothing; being told of every barrier would.
+            let waited = shared.ended.wait_timeout(under_way, patience / 4);
+            (under_way, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    })
+}
+
+/// Whoever still waits for the barrier that is through now.
+fn end_barrier(shared: &Shared) -> Vec<oneshot::Sender<Result<(), String>>> {
+    let mut under_way = shared.under_way();
+    under_way.since = None;
+    if shared.stalled.swap(false, Ordering::Relaxed) {
+        tracing::info!("the disk answers again; the store serves");
+    }
+    std::mem::take(&mut under_way.waiting)
 }
 
 fn keep(shared: &Shared) {
@@ -212,6 +281,11 @@ fn keep(shared: &Shared) {
             std::mem::take(&mut queue.waiting)
         };
         crowd = waiting.len();
+        {
+            let mut under_way = shared.under_way();
+            under_way.since = Some(Instant::now());
+            under_way.waiting = waiting;
+        }
         let failure = match &*shared.gate() {
             Gate::Open(engine) => barrier(shared, engine).err(),
             Gate::Full | Gate::Failed(_) => None,
@@ -230,7 +304,7 @@ fn keep(shared: &Shared) {
             }
             Some(Trouble::Fatal(reason)) => shared.fail(reason),
         }
-        answer(waiting, result);
+        answer(end_barrier(shared), result);
         if stopping {
             // Here and not where the last reference goes: sled may panic while it closes.
             shared.replace_gate(Gate::Failed("the store was closed".into()));

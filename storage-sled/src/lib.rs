@@ -45,6 +45,8 @@
 //! * **A failed `fsync`.** The kernel forgets what it could not write, and a second `fsync` would
 //!   succeed. Everything is refused from then on, reads too (they could show what is not on the
 //!   disk), until the process starts again and everything is read from the disk.
+//! * **A disk that does not answer** within [`SledConfig::patience`]: everything is refused, and served
+//!   again when it does. What was under way may have happened or not.
 //! * **Damaged files.** [`SledStorage::open`] reads and checks everything, and checks that nothing is
 //!   missing, which sled does not: see the source of `ledger`. It takes about a second for each
 //!   million records (extrapolated from 185,000).
@@ -87,18 +89,20 @@ pub struct SledConfig {
     cache_capacity: u64,
     linger: Duration,
     min_free: u64,
+    patience: Duration,
 }
 
 impl SledConfig {
     /// The longest accepted [`linger`](Self::linger).
     pub const MAX_LINGER: Duration = Duration::from_millis(10);
 
-    /// 256 MiB of cache, 200 microseconds of linger, 16 MiB free.
+    /// 256 MiB of cache, 200 microseconds of linger, 16 MiB free, 30 seconds of patience.
     pub const fn new() -> Self {
         Self {
             cache_capacity: 256 * 1024 * 1024,
             linger: Duration::from_micros(200),
             min_free: 16 * 1024 * 1024,
+            patience: Duration::from_secs(30),
         }
     }
 
@@ -128,17 +132,28 @@ impl SledConfig {
         self
     }
 
+    /// How long the disk may take to make a commit durable before everything is refused. It is
+    /// noticed at most a quarter later.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Opens or creates the store in this directory, see [`SledStorage::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<SledStorage, OpenError> {
         let directory = open::Directory::lock(path.as_ref())?;
         let engine = directory.open(&self)?;
         let shared = Arc::new(Shared::new(self, directory, engine));
-        let keeper = keeper::start(&shared).map_err(|source| OpenError::Io {
-            action: "start the thread that syncs",
+        let failed = |source| OpenError::Io {
+            action: "start the threads that sync",
             path: path.as_ref().to_owned(),
             source,
-        })?;
-        Ok(SledStorage { shared, keeper: Some(keeper) })
+        };
+        let mut storage = SledStorage { threads: Vec::new(), shared };
+        storage.threads.push(keeper::start(&storage.shared).map_err(failed)?);
+        storage.threads.push(keeper::watch(&storage.shared).map_err(failed)?);
+        Ok(storage)
     }
 }
 
@@ -153,7 +168,7 @@ impl Default for SledConfig {
 /// Dropping it makes durable what is still under way, and frees the directory.
 pub struct SledStorage {
     shared: Arc<Shared>,
-    keeper: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl SledStorage {
@@ -175,9 +190,9 @@ impl fmt::Debug for SledStorage {
 impl Drop for SledStorage {
     fn drop(&mut self) {
         self.shared.stop();
-        if let Some(keeper) = self.keeper.take() {
-            // It catches its own panics.
-            let _ = keeper.join();
+        for thread in self.threads.drain(..) {
+            // The keeper catches its own panics, the watch has none.
+            let _ = thread.join();
         }
     }
 }
@@ -305,6 +320,32 @@ mod tests {
             matches!(&found[..], [Some(_), _, None]),
             "what was acknowledged is there, what was doubtful may be, what was refused is not"
         );
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
+        // ATTACKS K04.
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = SledConfig::new()
+            .patience(Duration::from_millis(20))
+            .open(directory.path())
+            .expect("opens");
+        let answers = storage.shared.stall_barrier();
+        let unanswered = |error| matches!(error, StorageError::Unavailable { .. });
+        assert!(block_on(storage.commit(creation(1))).is_err_and(unanswered));
+        // Refused at once: nothing else comes near the disk.
+        assert!(block_on(storage.commit(creation(2))).is_err_and(unanswered));
+        assert!(block_on(storage.load(&[creation(1).key])).is_err_and(unanswered));
+        assert!(block_on(storage.ready()).is_err_and(unanswered));
+
+        drop(answers);
+        while block_on(storage.ready()).is_err() {
+            std::thread::yield_now();
+        }
+        let outcome = block_on(storage.commit(creation(2))).expect("it answers again");
+        assert_eq!(outcome, CommitOutcome::Applied);
+        let found = block_on(storage.load(&[creation(1).key])).expect("it answers again");
+        assert!(found[0].is_some(), "what was under way did happen");
     }
 
     #[test]
