@@ -102,6 +102,8 @@ async fn why_a_browser_was_sent_where_it_was() {
             "by a redirect to https://client.example/cb: login_required",
         ],
     );
+    browser.get(&world, &authorize_url(&client, &[])).await;
+    says(&last(&world), &["written   a new authorization of client", "waits for its user"]);
     let elsewhere = authorize_url(&client, &[("redirect_uri", Some("https://evil.example/"))]);
     browser.get(&world, &elsewhere).await;
     says(&last(&world), &["on a page, and not to the client", "RFC 9700 section 4.1.3"]);

@@ -62,7 +62,16 @@ impl Explanation {
         let written = match &trace.decided.write {
             Some(written) => {
                 let key = read_key(&written.key)?;
-                vec![describe(&read_record(&key, &written.record)?, now)]
+                let record = read_record(&key, &written.record)?;
+                let found = trace.facts.iter().any(|fact| fact.key == written.key);
+                vec![match record {
+                    // The name that it got here is as made up as its secrets.
+                    Record::Grant(grant) if !found => {
+                        let client = grant.client_id.as_str();
+                        format!("a new authorization of client {client}: {}", stands(&grant, now))
+                    }
+                    record => describe(&record, now),
+                }]
             }
             None => vec!["nothing".to_owned()],
         };
@@ -270,7 +279,12 @@ fn granted_because(trace: &Trace) -> Vec<String> {
 fn describe(record: &Record, now: Timestamp) -> String {
     match record {
         Record::Client(client) => describe_client(client, now),
-        Record::Grant(grant) => describe_grant(grant, now),
+        Record::Grant(grant) => format!(
+            "authorization {} of client {}: {}",
+            grant.id,
+            grant.client_id.as_str(),
+            stands(grant, now)
+        ),
         Record::Consent(consent) => describe_consent(consent),
         Record::Session(session) => describe_session(session, now),
         Record::RevokedSubject(revoked) => format!(
@@ -304,8 +318,9 @@ fn describe_client(client: &Client, now: Timestamp) -> String {
     text
 }
 
-fn describe_grant(grant: &Grant, now: Timestamp) -> String {
-    let state = match &grant.state {
+/// Where an authorization stands.
+fn stands(grant: &Grant, now: Timestamp) -> String {
+    match &grant.state {
         GrantState::Pending(pending) => format!(
             "waits for its user, who is asked for \"{}\"; {}",
             pending.scope,
@@ -344,8 +359,7 @@ fn describe_grant(grant: &Grant, now: Timestamp) -> String {
             let reason = reason.as_str().unwrap_or_default().to_owned();
             format!("revoked {} ago: {reason}", span(now.since(end.at)))
         }
-    };
-    format!("authorization {} of client {}: {state}", grant.id, grant.client_id.as_str())
+    }
 }
 
 fn describe_consent(consent: &Consent) -> String {

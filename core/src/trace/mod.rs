@@ -11,7 +11,8 @@
 //! A trace holds no secret. Everything secret that was presented (codes, tokens, client secrets,
 //! verifiers, cookies, `state`) is exchanged for something of the same form that opens nothing, in the
 //! request and, as a hash, in the records alike. The decision about the one is the decision about the
-//! other; a trace says so itself ([`is_faithful`](Trace::is_faithful)). It does hold what an audit log holds, and what
+//! other; a trace says so itself ([`is_faithful`](Trace::is_faithful)). What the decision made new (tokens,
+//! the name of a new record) is as made up; [`audit`](Trace::audit) has the real names. A trace does hold what an audit log holds, and what
 //! the records do: who asked for what, user names, redirection URIs. Keep it as you keep that.
 //!
 //! Recorded are the decisions about requests from outside: at the token, revocation, introspection
