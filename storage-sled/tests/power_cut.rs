@@ -1,7 +1,7 @@
 //! The power fails while a process writes: everything acknowledged is there.
 //!
-//! The data directory is on an ext4 image. The writer is stopped at a random moment, and the file
-//! behind the image is copied: it holds what the file system had given to the disk by then, and
+//! The data directory is on an ext4 image. The process that writes is stopped after so many
+//! acknowledgements, and the file behind the image is copied: it holds what the file system had given to the disk by then, and
 //! nothing of what was still in memory. The copy is mounted, opened, checked, and written to in the
 //! next round. Needs root and loop devices.
 //!
@@ -17,14 +17,19 @@ mod campaign;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use campaign::{Ledger, Random, Writer, run, text};
-use grantor_sled::{SledConfig, SledStorage};
+use campaign::{Random, block_on, run, text};
+use grantor_conformance::storage::crash::{Ledger, Victim, write};
+use grantor_conformance::storage::serve_if_asked;
+use grantor_sled::SledStorage;
 use tempfile::TempDir;
 
 const IMAGE_SIZE: u64 = 512 * 1024 * 1024;
 const GENERATION: u64 = 10;
+/// For what takes a second.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mounted image; taken apart when it is dropped.
 struct Mounted {
@@ -63,10 +68,45 @@ fn fresh_image(path: &Path) -> Result<(), String> {
     run("mkfs.ext4", &["-q", "-F", text(path)]).map(drop)
 }
 
-fn main() -> ExitCode {
-    if let Some((_, directory)) = campaign::role() {
-        return campaign::write_role(&directory, SledConfig::new(), campaign::UNTIL_KILLED);
+/// Puts load on the store until so many more commits were acknowledged, and for so long at least; then
+/// the process stands still, and the file behind its disk is copied.
+async fn cut(
+    data: &Path,
+    ledger: &Arc<Ledger>,
+    more: u64,
+    at_least: Duration,
+    copy: impl FnOnce(),
+) {
+    let victim = Victim::start(text(data)).await;
+    let load = tokio::spawn(write(victim.store(), Arc::clone(ledger), u64::MAX));
+    let (started, goal) = (Instant::now(), ledger.acknowledged() + more);
+    while ledger.acknowledged() < goal || started.elapsed() < at_least {
+        assert!(started.elapsed() < PATIENCE, "the store acknowledges nothing any more");
+        assert!(!load.is_finished(), "the process that writes ended by itself");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    stop(victim.id());
+    copy();
+    victim.kill();
+    load.await.expect("the writers end when their store is gone");
+}
+
+/// Stops a process, and waits until it stands still.
+fn stop(id: u32) {
+    run("kill", &["-STOP", &id.to_string()]).expect("the process runs");
+    let stat = format!("/proc/{id}/stat");
+    loop {
+        let stat = std::fs::read_to_string(&stat).expect("the process is a child");
+        if stat.contains(") T ") {
+            return;
+        }
+        assert!(!stat.contains(") Z "), "the process ended before it was stopped");
+        std::thread::yield_now();
+    }
+}
+
+fn main() -> ExitCode {
+    serve_if_asked::<campaign::Sled>();
     let here = TempDir::new().expect("a temporary directory");
     let image = here.path().join("image");
     let point = here.path().join("disk");
@@ -77,41 +117,42 @@ fn main() -> ExitCode {
 
     let rounds = campaign::rounds(4);
     let mut random = Random::new();
-    let mut ledger = Ledger::default();
+    let mut ledger = Arc::new(Ledger::default());
     let (mut acknowledged, mut lost, mut unopened) = (0, 0, 0);
     for round in 0..rounds {
         if round.is_multiple_of(GENERATION) {
             fresh_image(&image).expect("it worked before");
-            ledger = Ledger::default();
+            ledger = Arc::default();
         }
-        let before = ledger.count;
+        let before = ledger.acknowledged();
         let copy = here.path().join("copy");
         {
             let _disk = Mounted::new(&image, &point).expect("it worked before");
-            let mut writer = Writer::start("write", &point.join("data"));
             // Now and then long enough for the kernel to write back by itself.
-            let long = round % 10 == 9;
-            let limit = if long { 3_000 } else { 400 };
-            std::thread::sleep(Duration::from_millis(20 + random.below(limit)));
-            writer.stop();
-            run("cp", &["--sparse=always", text(&image), text(&copy)]).expect("room for a copy");
-            writer.kill(&mut ledger);
+            let long = if round % 10 == 9 { 3_000 } else { 0 };
+            let more = 1 + random.below(4_000);
+            block_on(cut(&point.join("data"), &ledger, more, Duration::from_millis(long), || {
+                run("cp", &["--sparse=always", text(&image), text(&copy)])
+                    .map(drop)
+                    .expect("room for a copy");
+            }));
         }
-        acknowledged += ledger.count - before;
+        acknowledged += ledger.acknowledged() - before;
         std::fs::rename(&copy, &image).expect("the copy is the disk now");
 
-        let _disk = Mounted::new(&image, &point).expect("ext4 recovers");
+        let disk = Mounted::new(&image, &point).expect("ext4 recovers");
         match SledStorage::open(point.join("data")) {
             Ok(store) => {
-                let problems = ledger.missing_from(&store);
+                let problems = block_on(ledger.check(&store));
                 campaign::show(&problems);
                 lost += problems.len();
             }
             Err(error) => {
                 println!("round {round}: {error}: {:?}", std::error::Error::source(&error));
                 unopened += 1;
-                fresh_image_after(&image, _disk);
-                ledger = Ledger::default();
+                drop(disk);
+                fresh_image(&image).expect("it worked before");
+                ledger = Arc::default();
             }
         }
     }
@@ -121,9 +162,4 @@ fn main() -> ExitCode {
     );
     assert!(acknowledged > 0, "the writers never got to write");
     if lost == 0 && unopened == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn fresh_image_after(image: &Path, disk: Mounted) {
-    drop(disk);
-    fresh_image(image).expect("it worked before");
 }

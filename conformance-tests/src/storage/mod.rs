@@ -326,14 +326,15 @@ macro_rules! __storage_clauses {
 #[macro_export]
 macro_rules! __storage_tests {
     (($backend:ty) $($clause:ident { $($test:ident)* })*) => {
+        type BackendOfTheSuite = $backend;
         $(mod $clause {
-            use super::*;
             $(#[test]
             fn $test() {
-                $crate::storage::run::<$backend>(
+                type Backend = super::BackendOfTheSuite;
+                $crate::storage::run::<Backend>(
                     &$crate::storage::$clause::CLAUSE,
                     concat!(module_path!(), "::", stringify!($test)),
-                    $crate::storage::$clause::$test::<$backend>(),
+                    $crate::storage::$clause::$test::<Backend>(),
                 );
             })*
         })*
