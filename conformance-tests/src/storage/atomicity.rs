@@ -51,7 +51,7 @@ async fn one_winner<B: Backend>(
     assert_eq!(
         backend.store().get(key).await,
         Some(stored(winner)),
-        "the record is the winner's, whole"
+        "one commit was told that it is applied, and the record is not the one that it wrote"
     );
     winner.id
 }

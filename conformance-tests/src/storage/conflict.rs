@@ -21,7 +21,8 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
     assert_eq!(
         store.try_commit(&orphan).await,
         CommitOutcome::Conflict,
-        "there is no record to replace; a purged grant would be brought back"
+        "a commit that expects a record was applied where there is none; a purged grant would be \
+         brought back"
     );
     assert_eq!(store.get(&key).await, None, "the loser wrote its record");
 
@@ -36,7 +37,7 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
         assert_eq!(
             store.try_commit(&commit).await,
             CommitOutcome::Conflict,
-            "{:?} is not what wrote the record",
+            "a commit that expects {:?}, which did not write the record, was applied",
             commit.expect
         );
         assert_eq!(store.get(&key).await, Some(stored(&first)), "the loser changed the record");
@@ -47,13 +48,13 @@ pub async fn every_wrong_expectation_conflicts_and_writes_nothing<B: Backend>() 
     assert_eq!(
         store.try_commit(&create(&key, "again").after(first.id)).await,
         CommitOutcome::Conflict,
-        "a predecessor can be replaced once; a refresh token would rotate twice"
+        "one version was replaced twice; a refresh token would rotate twice"
     );
     assert_eq!(store.get(&key).await, Some(stored(&second)));
     assert_eq!(
         store.keys(&Listing::Kind(Kind::Grant), 10).await,
         [key],
-        "one record is listed once, however often it was written"
+        "a record that was written twice is not listed once"
     );
 }
 

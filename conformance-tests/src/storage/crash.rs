@@ -131,7 +131,9 @@ impl Ledger {
     ) -> Result<Option<(u64, CommitId)>, StorageError> {
         let found = store.load(std::slice::from_ref(key)).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
-        let number = number(&found).unwrap_or_else(|| panic!("{key:?} holds no whole value"));
+        let number = number(&found).unwrap_or_else(|| {
+            panic!("a load of {key:?} shows a value that no commit wrote whole")
+        });
         self.account(key, |account| account.learn((number, found.commit)));
         Ok(Some((number, found.commit)))
     }

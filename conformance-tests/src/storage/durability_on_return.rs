@@ -51,7 +51,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening<B: Backend>() {
             assert_same_keys(
                 &store.keys(&listing, 7).await,
                 &keys,
-                "an index is as complete after reopening as it was",
+                "after reopening, an index or a kind does not list what was acknowledged",
             );
         }
     }
@@ -67,7 +67,7 @@ pub async fn a_conflict_leaves_nothing_to_reopen<B: Backend>() {
     assert_eq!(
         backend.store().try_commit(&loser).await,
         CommitOutcome::Conflict,
-        "the record exists"
+        "a creation was applied although the record exists"
     );
     let backend = backend.reopen().await;
     assert_eq!(

@@ -22,7 +22,11 @@ pub async fn nothing_vanishes_before_its_purge_at<B: Backend>() {
     let commit = create(&key(Kind::Grant, "grant"), "value").purge_at(1_000).indexed(&["user:1"]);
     store.apply(&commit).await;
     for now in [i64::MIN, -1, 0, 1, 999] {
-        assert_eq!(store.sweep_all(now, 10).await, 0, "nothing was due at {now}");
+        assert_eq!(
+            store.sweep_all(now, 10).await,
+            0,
+            "nothing was due at {now}, and a sweep says that it removed something"
+        );
         assert_eq!(
             store.get(&commit.key).await,
             Some(stored(&commit)),
@@ -56,7 +60,7 @@ pub async fn what_may_be_purged_is_swept<B: Backend>() {
     assert_same_keys(
         &store.keys(&Listing::Kind(Kind::Grant), 9).await,
         &kept,
-        "a sweep removes exactly what is due",
+        "a sweep did not remove exactly what was due",
     );
 }
 

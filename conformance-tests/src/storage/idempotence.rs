@@ -20,7 +20,7 @@ async fn repeat<B: Backend>(backend: &Opened<B>, commit: &Commit) {
         assert_eq!(
             backend.store().try_commit(commit).await,
             CommitOutcome::Applied,
-            "repetition {attempt} of a commit that was applied; the engine would take \
+            "repetition {attempt} of a commit that was applied is refused; the engine would take \
              its own retry for a thief"
         );
         assert_eq!(
@@ -45,7 +45,7 @@ pub async fn a_repeated_commit_is_applied_once<B: Backend>() {
     assert_eq!(
         backend.store().keys(&listing, 10).await,
         [key],
-        "one entry, however often it was introduced"
+        "an entry that was introduced by a commit that was repeated is not listed once"
     );
 }
 

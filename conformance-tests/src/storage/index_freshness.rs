@@ -137,7 +137,7 @@ pub async fn later_commits_may_add_entries<B: Backend>() {
         assert_eq!(
             store.keys(&Listing::Index(index(name)), 10).await,
             std::slice::from_ref(&key),
-            "{name} was introduced and lists the key once"
+            "{name} was introduced by one of two commits, and does not list the key once"
         );
     }
 }
@@ -156,7 +156,7 @@ pub async fn entries_of_swept_records_are_swept<B: Backend>() {
     assert_eq!(
         store.keys(&Listing::Index(index("user:1")), 10).await,
         [],
-        "entries whose records are long gone are swept"
+        "the records are gone, and two sweeps have left entries of them"
     );
 }
 
@@ -173,7 +173,7 @@ pub async fn indexes_do_not_mix<B: Backend>() {
         assert_eq!(
             store.keys(&Listing::Index(index(name)), 10).await,
             [key(Kind::Grant, name)],
-            "{name} lists what was committed with it and nothing else"
+            "{name} does not list exactly what was committed with it"
         );
     }
     assert_eq!(store.keys(&Listing::Index(index("user:2")), 10).await, []);

@@ -39,7 +39,7 @@ pub async fn keys_and_kinds_do_not_mix<B: Backend>() {
         assert_same_keys(
             &store.keys(&Listing::Kind(kind), 3).await,
             &expected,
-            "a listing of a kind holds that kind",
+            "the listing of a kind is not that of its records",
         );
     }
 }
@@ -57,7 +57,7 @@ pub async fn a_load_answers_in_the_order_of_its_keys<B: Backend>() {
     assert_eq!(
         store.load(&keys).await.expect("healthy"),
         [found_b.clone(), None, found_a, found_b, None],
-        "a load answers in the order of its keys"
+        "a load did not answer once for each key, in the order of the keys"
     );
     assert_eq!(store.load(&[]).await.expect("healthy"), []);
 }
@@ -83,6 +83,6 @@ pub async fn any_bytes_are_a_key<B: Backend>() {
     assert_same_keys(
         &store.keys(&Listing::Kind(Kind::Consent), 50).await,
         &keys,
-        "any bytes are listed",
+        "keys of any bytes are not listed as they are",
     );
 }

@@ -32,12 +32,12 @@ pub async fn a_listing_in_pages_is_complete_and_in_order<B: Backend>() {
     ];
     for (listing, expected) in listings {
         let whole = store.keys(&listing, 1_000).await;
-        assert_same_keys(&whole, &expected, "a listing is complete");
+        assert_same_keys(&whole, &expected, "a listing does not have exactly what was committed");
         for limit in [1, 2, 3, 7, 30, 59, 60, 61] {
             assert_eq!(
                 store.keys(&listing, limit).await,
                 whole,
-                "a listing in pages of {limit} is the listing, in the same order"
+                "pages of {limit} put together are not the listing in its order"
             );
         }
     }
@@ -74,6 +74,7 @@ pub async fn a_listing_keeps_what_was_there_all_along<B: Backend>() {
     let found: Vec<_> = listed.into_iter().filter(|key| stay.contains(key)).collect();
     assert_eq!(
         found, stay,
-        "a key that is there during the whole listing is listed once, whatever comes and goes"
+        "not every key that was there during the whole listing was listed once, in order, while others \
+         came and went"
     );
 }

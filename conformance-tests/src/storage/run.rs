@@ -77,7 +77,7 @@ pub fn run<B: Backend>(clause: &Clause, path: &str, test: impl Future<Output = (
     runtime.shutdown_background();
     if let Err(payload) = outcome {
         let Clause { heading, why } = clause;
-        let seen = message(&*payload);
+        let seen = in_words(message(&*payload));
         let report = format!("The storage contract, {heading:?}: {seen}\nWhy it matters: {why}");
         eprint(&report);
         resume_unwind(Box::new(report));
@@ -96,4 +96,40 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without words")
+}
+
+/// The longest that is shown of a value that differs.
+const SHOWN: usize = 400;
+
+/// What a failed comparison says, in the words of a report.
+fn in_words(said: &str) -> String {
+    let parts = said.strip_prefix("assertion `left == right` failed: ").and_then(|said| {
+        let (what, values) = said.split_once("\n  left: ")?;
+        Some((what, values.split_once("\n right: ")?))
+    });
+    let cut = |value: &str| match value.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{} ...", value.get(..at).unwrap_or_default()),
+        None => value.to_owned(),
+    };
+    match parts {
+        Some((what, (seen, due))) => {
+            format!("{what}\n      seen: {}\n  expected: {}", cut(seen), cut(due))
+        }
+        None => said.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_reported_as_what_was_seen_and_expected() {
+        let said = catch_unwind(|| assert_eq!("x".repeat(900), "due", "a record changed"));
+        let said = said.expect_err("they differ");
+        let report = in_words(message(&*said));
+        assert!(report.starts_with("a record changed\n      seen: \"xxx"), "{report}");
+        assert!(report.ends_with(" ...\n  expected: \"due\""), "{report}");
+        assert_eq!(in_words("anything else"), "anything else");
+    }
 }

@@ -262,3 +262,29 @@ fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     }
     forms
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_usual_encoding() {
+        let body = URL_SAFE_NO_PAD.encode((0..48).collect::<Vec<u8>>());
+        let token = format!("gra_{body}");
+        let secret: Vec<u8> = (12..44).collect();
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        for kept in [
+            token.clone(),
+            body.clone(),
+            STANDARD.encode(&token),
+            URL_SAFE_NO_PAD.encode(&secret),
+            hex,
+            format!("{secret:?}"),
+            String::from_utf8(secret).expect("ASCII"),
+        ] {
+            let kept = format!("before {kept} after");
+            assert!(forms(&token).iter().any(|(_, form)| holds(kept.as_bytes(), form)), "{kept}");
+        }
+        assert!(!forms(&token).iter().any(|(_, form)| holds(b"gra_something else", form)));
+    }
+}
