@@ -13,6 +13,7 @@ fn mode(path: &Path) -> u32 {
     metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
+/// ATTACKS K03; and a mode that somebody loosened is tightened again.
 #[test]
 fn directory_and_files_are_their_owners() {
     let parent = TempDir::new().expect("a temporary directory");

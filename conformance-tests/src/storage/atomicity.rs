@@ -57,6 +57,8 @@ async fn one_winner<B: Backend>(
 }
 
 /// Many creations of one record: one is applied.
+///
+/// ATTACKS B02.
 pub async fn of_many_creations_one_is_applied<B: Backend>() {
     let backend = Opened::<B>::create().await;
     for round in 0..8 {
@@ -65,6 +67,8 @@ pub async fn of_many_creations_one_is_applied<B: Backend>() {
 }
 
 /// Many replacements of one record: one is applied, time after time.
+///
+/// ATTACKS D01.
 pub async fn of_many_replacements_one_is_applied<B: Backend>() {
     let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");

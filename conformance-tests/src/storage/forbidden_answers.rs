@@ -76,6 +76,8 @@ pub async fn a_record_that_exists_is_never_denied<B: Backend>() {
 
 /// What the store says of itself is what the engine can build on: it neither drops records when it
 /// likes, nor answers with what is stale.
+///
+/// ATTACKS K06.
 pub async fn a_store_that_may_forget_is_not_a_store<B: Backend>() {
     let promised = Opened::<B>::create().await.store().promises();
     let policy = Policy { durability: promised.durability, ..Policy::default() };

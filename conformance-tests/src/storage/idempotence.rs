@@ -32,6 +32,8 @@ async fn repeat<B: Backend>(backend: &Opened<B>, commit: &Commit) {
 }
 
 /// A creation and a replacement, each sent again as it is.
+///
+/// ATTACKS K08.
 pub async fn a_repeated_commit_is_applied_once<B: Backend>() {
     let backend = Opened::<B>::create().await;
     let key = key(Kind::Grant, "grant");

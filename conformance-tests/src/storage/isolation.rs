@@ -63,6 +63,8 @@ pub async fn a_load_answers_in_the_order_of_its_keys<B: Backend>() {
 }
 
 /// Every byte value, and the longest identifier.
+///
+/// ATTACKS I08.
 pub async fn any_bytes_are_a_key<B: Backend>() {
     let backend = Opened::<B>::create().await;
     let store = backend.store();

@@ -40,6 +40,8 @@ const CALLBACK: &str = "https://client.example/cb";
 /// A real authorization server works on the store: it registers a client, signs a user in, asks for
 /// consent, issues and redeems a code, refreshes. No secret of all these, in no usual encoding, is in
 /// what the store keeps or lists.
+///
+/// ATTACKS K01, K03.
 pub async fn no_secret_is_found_in_what_the_store_keeps<B: Backend>() {
     let backend = Opened::<B>::create().await;
     let mut secrets = Secrets::default();
