@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use grantor::model::{GrantState, RedirectUri};
 use grantor::protocol::authorize::{
-    self, Answer, AuthorizationError, AuthorizationRequest, Outcome, Visitor,
+    self, Answer, AuthorizationError, AuthorizationRequest, MAX_STATE_LEN, Outcome, Visitor,
 };
 use grantor::protocol::register::{self, Registration};
 use grantor::protocol::{Decision, Refusal, consent, revoke};
@@ -352,10 +352,16 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
     );
     let removed = register::remove(Some(&client), world.ctx());
     let Some(Record::Client(removed)) = removed.write else { panic!("removed") };
-    assert_eq!(
-        resume(&world, Some(&pending), &removed, here),
-        Some((Refusal::ClientRemoved, false))
-    );
+    let mut revoked = client.clone();
+    revoked.epoch += 1;
+    let mut gone = client.clone();
+    gone.removed_at = Some(world.now);
+    for client in [&removed, &revoked, &gone] {
+        assert_eq!(
+            resume(&world, Some(&pending), client, here),
+            Some((Refusal::ClientRemoved, false))
+        );
+    }
 
     world.pass(world.policy.interaction_lifetime);
     assert_eq!(
@@ -365,6 +371,41 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
     let (issued, _) = world.allowed(&client);
     let finished = authorize::resume(&page.handle, Some(&issued), Some(&client), here, world.ctx());
     assert_eq!(finished.outcome.expect_err("finished").refusal, Refusal::InteractionFinished);
+}
+
+#[test]
+fn an_outage_is_told_to_the_client_where_it_may_be_told() {
+    // Requirement 6749-035.
+    let mut world = World::new();
+    let client = world.confidential().client;
+    let request = World::request(&client);
+    let with_state =
+        |length: usize| AuthorizationRequest { state: Some("s".repeat(length)), ..request.clone() };
+    for (length, returned) in [(MAX_STATE_LEN, true), (MAX_STATE_LEN + 1, false)] {
+        let error = authorize::unavailable(&with_state(length), Some(&client)).expect("to be told");
+        assert_eq!(error.refusal, Refusal::TemporarilyUnavailable);
+        let response = error.response("https://as.example").expect("a redirect");
+        assert_eq!(response.redirect_uri, CALLBACK);
+        assert_eq!(response.state.is_some(), returned, "{length}");
+    }
+    let evil = AuthorizationRequest {
+        redirect_uri: Some("https://evil.example/".into()),
+        ..request.clone()
+    };
+    assert_eq!(authorize::unavailable(&evil, Some(&client)), None);
+    assert_eq!(authorize::unavailable(&with_state(1), None), None);
+
+    let alice = world.alice();
+    let begun = world.begin(&World::request(&client), &client, alice.visitor(None, None));
+    let later = authorize::unavailable_later(&grant_of(begun.write)).expect("to be told");
+    assert_eq!(later.refusal, Refusal::TemporarilyUnavailable);
+    let response = later.response("https://as.example").expect("a redirect");
+    assert_eq!(
+        (response.redirect_uri.as_str(), response.state.as_deref()),
+        (CALLBACK, Some("a state"))
+    );
+    let (issued, _) = world.allowed(&client);
+    assert_eq!(authorize::unavailable_later(&issued), None, "its answer is on its way");
 }
 
 #[test]

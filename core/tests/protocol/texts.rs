@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use grantor::model::{
-    ClientAuthMethod, ClientId, CodeChallenge, CodeVerifier, GrantState, GrantType, InvalidPolicy,
-    InvalidRedirectUri, Issuer, Policy, RecordId, RedirectUri, RefreshPolicy, ScopeDefinition,
-    ScopeSet, ScopeToken, Secret, SecretHash, SecretString, Subject, Timestamp,
+    ClientAuthMethod, ClientId, CodeChallenge, CodeVerifier, GrantState, GrantType, Handle,
+    HandleKind, InvalidPolicy, InvalidRedirectUri, Issuer, Policy, RecordId, RedirectUri,
+    RefreshPolicy, ScopeDefinition, ScopeSet, ScopeToken, Secret, SecretHash, SecretString,
+    Subject, Timestamp,
 };
+use grantor::protocol::authorize::parse_interaction;
+use grantor::protocol::{bearer, code, refresh, revoke};
 use grantor::storage::{Durability, Index, Key, Kind, Promises, Record};
 
 use crate::world::{World, scope};
@@ -53,6 +56,30 @@ fn a_value_is_its_text() {
     assert_eq!((instant.as_millis(), instant.as_seconds()), (1_800_000_000_999, 1_800_000_000));
     assert_eq!(Timestamp::from_millis(-1).as_seconds(), -1);
     assert_eq!(format!("{instant} {instant:?}"), format!("{0} {0}", "2027-01-15T08:00:00.999Z"));
+}
+
+#[test]
+fn a_handle_is_read_where_its_kind_belongs() {
+    // ATTACKS D07, F06.
+    let text = |kind| {
+        let secret = Secret::from_bytes([9; 32]);
+        let text = Handle::new(kind, RecordId::from_bytes([7; 12]), secret).encode();
+        text.expose().to_owned()
+    };
+    use HandleKind as K;
+    for kind in [K::Interaction, K::Code, K::AccessToken, K::RefreshToken, K::Session] {
+        let text = text(kind);
+        let readers: [(&str, bool, &[HandleKind]); 5] = [
+            ("code", code::parse(&text).is_some(), &[K::Code]),
+            ("refresh token", refresh::parse(&text).is_some(), &[K::RefreshToken]),
+            ("bearer token", bearer::parse(&text).is_ok(), &[K::AccessToken]),
+            ("token", revoke::parse(&text).is_some(), &[K::AccessToken, K::RefreshToken]),
+            ("interaction", parse_interaction(&text).is_ok(), &[K::Interaction]),
+        ];
+        for (reader, read, kinds) in readers {
+            assert_eq!(read, kinds.contains(&kind), "{kind:?} as {reader}");
+        }
+    }
 }
 
 #[test]
