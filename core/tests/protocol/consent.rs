@@ -1,5 +1,9 @@
-use grantor::model::{Consent, ConsentState, Grant, GrantState, RevocationReason, SecretString};
-use grantor::protocol::authorize::{ConsentPrompt, Outcome, Visitor};
+use std::time::Duration;
+
+use grantor::model::{
+    Consent, ConsentState, Grant, GrantState, RevocationReason, Secret, SecretString, Timestamp,
+};
+use grantor::protocol::authorize::{AuthorizationRequest, ConsentPrompt, Outcome, Visitor};
 use grantor::protocol::consent::{self, ConsentAnswer, ConsentRequest};
 use grantor::protocol::{Refusal, register, revoke, session};
 use grantor::storage::Record;
@@ -15,10 +19,16 @@ struct Asked {
 }
 
 fn asked() -> Asked {
+    asked_for(|_| {})
+}
+
+fn asked_for(change: impl FnOnce(&mut AuthorizationRequest)) -> Asked {
     let mut world = World::new();
     let client = world.confidential().client;
     let alice = world.alice();
-    let begun = world.begin(&World::request(&client), &client, alice.visitor(None, None));
+    let mut request = World::request(&client);
+    change(&mut request);
+    let begun = world.begin(&request, &client, alice.visitor(None, None));
     let Ok(Outcome::ConsentRequired(prompt)) = begun.outcome else { panic!("consent expected") };
     Asked { pending: grant_of(begun.write), prompt, world, client, alice }
 }
@@ -121,6 +131,71 @@ fn an_answer_counts_only_from_the_page_of_this_user_in_this_browser() {
     assert_eq!(refused(&request, elsewhere), Refusal::InteractionOfAnotherBrowser);
     let nobody = Visitor { authentication: None, ..asked.visitor(None) };
     assert_eq!(refused(&request, nobody), Refusal::SignInRequired);
+}
+
+#[test]
+fn an_answer_counts_only_from_a_user_who_signed_in_as_the_client_wants() {
+    // OpenID Connect Core 1.0 section 3.1.2.1: the page may have been answered in another tab, by a
+    // session that is older than the one it was shown to.
+    const MAX_AGE: u64 = 60;
+    let second = Duration::from_secs(1);
+    let before = |asked: &Asked, by: Duration| {
+        Timestamp::from_millis(asked.world.now.as_millis() - by.as_millis() as i64)
+    };
+    for (prompt, max_age, signed_in_before, passed, counts) in [
+        (None, None, 999 * second, 99 * second, true),
+        (None, Some(MAX_AGE), second, 59 * second, true),
+        (None, Some(MAX_AGE), second, 60 * second, false),
+        (None, Some(MAX_AGE), Duration::ZERO, 61 * second, true),
+        (Some("login"), None, second, Duration::ZERO, false),
+        (Some("login"), None, Duration::ZERO, 99 * second, true),
+        (Some("login"), Some(MAX_AGE), second, Duration::ZERO, false),
+    ] {
+        let mut asked = asked_for(|request| {
+            request.prompt = prompt.map(str::to_owned);
+            request.max_age = max_age.map(|seconds| seconds.to_string());
+        });
+        asked.alice.authentication.auth_time = before(&asked, signed_in_before);
+        asked.world.pass(passed);
+        let request = asked.request(ConsentAnswer::Allow(scope("read")));
+        let (grant, client) = (Some(&asked.pending), Some(&asked.client));
+        let answer =
+            consent::remember(&request, grant, client, asked.visitor(None), asked.world.ctx());
+        let refused = answer.outcome.err().map(|error| error.refusal);
+        let expected = (!counts).then_some(Refusal::SignInRequired);
+        assert_eq!(refused, expected, "{prompt:?} {max_age:?} {signed_in_before:?} {passed:?}");
+    }
+}
+
+#[test]
+fn a_page_is_repeated_for_its_own_browser_user_and_answer_only() {
+    let asked = asked();
+    let (kept, grant) = asked.allow("read", None);
+    let repeat = |request: &ConsentRequest, visitor: Visitor<'_>| {
+        let client = Some(&asked.client);
+        let answer = consent::answer(request, Some(&grant), client, visitor, asked.world.ctx());
+        assert!(answer.write.is_none());
+        answer.outcome.err().map(|error| error.refusal)
+    };
+    let request = asked.request(ConsentAnswer::Allow(scope("read")));
+    let here = asked.visitor(Some(&kept));
+    assert_eq!(repeat(&request, here), None);
+    let wider = asked.request(ConsentAnswer::Allow(scope("read write")));
+    assert_eq!(repeat(&wider, here), None, "what is more than was allowed is allowed no more");
+    let finished = Some(Refusal::InteractionFinished);
+    let other = asked.request(ConsentAnswer::Allow(scope("write")));
+    assert_eq!(repeat(&other, here), finished);
+    assert_eq!(repeat(&asked.request(ConsentAnswer::Deny), here), finished);
+    let mut forged = request.clone();
+    forged.interaction.secret = Secret::from_bytes([3; 32]);
+    assert_eq!(repeat(&forged, here), finished);
+    let stranger = Secret::from_bytes([4; 32]);
+    assert_eq!(repeat(&request, Visitor { browser: Some(&stranger), ..here }), finished);
+    assert_eq!(repeat(&request, Visitor { browser: None, ..here }), finished);
+    assert_eq!(repeat(&request, Visitor { authentication: None, ..here }), finished);
+    let mallory = User::new("mallory", asked.world.now);
+    let browser = Some(&asked.prompt.interaction.browser);
+    assert_eq!(repeat(&request, mallory.visitor(browser, None)), finished);
 }
 
 #[test]
