@@ -52,13 +52,22 @@ impl Standing {
             .ok()?;
         *request.headers_mut() = headers;
         let answer = self.world.send(request).await;
-        for secret in self.secrets() {
+        // A `state` comes back as it was, so what is in the address may be in the answer.
+        let sent = decoded(target);
+        for secret in self.secrets().filter(|secret| !sent.contains(secret)) {
             let told = answer.body.contains(secret)
                 || answer.headers.values().any(|value| holds(value.as_bytes(), secret.as_bytes()));
             assert!(!told, "a secret is in {answer:?}");
         }
         Some(answer)
     }
+}
+
+/// A query as it is meant, name and value after one another.
+fn decoded(target: &str) -> String {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    form_urlencoded::parse(query.as_bytes())
+        .fold(String::new(), |all, (name, value)| all + &name + "=" + &value)
 }
 
 /// Whether these bytes are among those.

@@ -19,6 +19,7 @@ a test nor a reason, and when a test names an id that is not here.
 * A level of **described** is what a specification says without a key word of RFC 2119, **hardening** what no
   specification asks for and real servers were attacked for.
 * Requirements of a *protected resource* are marked so; all others are the authorization server's.
+* **Runner**: whether the black-box runner asks any server about it.
 * **Partly**: a test shows a part. **Waived**: does not concern Grantor, or no test can show it. **Later**: comes with
   what is not built yet.
 ";
@@ -36,7 +37,7 @@ pub fn table(trace: &Trace) -> String {
         counts.push(Count::of(&heading, rows.iter().map(|row| row.status)));
         let _ = write!(
             tables,
-            "\n## {heading}\n\n<{}>\n\n| id | section | level | requirement | shown by |\n|---|---|---|---|---|\n",
+            "\n## {heading}\n\n<{}>\n\n| id | section | level | requirement | runner | shown by |\n|---|---|---|---|---|---|\n",
             specification.address
         );
         for row in rows {
@@ -50,10 +51,11 @@ pub fn table(trace: &Trace) -> String {
             if !row.checked.is_empty() {
                 let _ = write!(sentence, "<br><sub>Compared with {}.</sub>", escaped(row.checked));
             }
+            let asked = if trace.is_asked(&cited) { "yes" } else { "" };
             let shown = shown(trace, &cited, row.status);
             let _ = writeln!(
                 tables,
-                "| {} | {section} | {level} | {resource}{sentence} | {shown} |",
+                "| {} | {section} | {level} | {resource}{sentence} | {asked} | {shown} |",
                 row.id
             );
         }

@@ -7,6 +7,8 @@
 //! What counts as a test: a function with a test attribute anywhere, and any function of a `tests` folder or of this
 //! crate (helpers that check every answer, clauses of a suite, invariants of a model). What stands above no function,
 //! as at the top of a file, or in the code of a product, is held to be an id of the catalogue and shows nothing.
+//! The checks of the black-box runner ask any server, so what they name says what the runner asks and not what Grantor
+//! shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -49,6 +51,7 @@ pub struct Test {
 #[derive(Debug, Default)]
 pub struct Trace {
     tests: BTreeMap<Cited, BTreeSet<Test>>,
+    asked: BTreeSet<Cited>,
     unknown: Vec<String>,
 }
 
@@ -79,6 +82,8 @@ impl Trace {
                     "{file}:{line} names {}, which the catalogue does not have",
                     citation.cited
                 ));
+            } else if source.file.starts_with("conformance-tests/src/runner") {
+                self.asked.insert(citation.cited);
             } else if let Some(name) = citation.test {
                 let test = Test { name, file: source.file.clone() };
                 self.tests.entry(citation.cited).or_default().insert(test);
@@ -89,6 +94,12 @@ impl Trace {
     /// The tests that show a row, by name.
     pub fn tests(&self, cited: &Cited) -> impl Iterator<Item = &Test> {
         self.tests.get(cited).into_iter().flatten()
+    }
+
+    /// Whether the black-box runner asks a server about a row.
+    #[must_use]
+    pub fn is_asked(&self, cited: &Cited) -> bool {
+        self.asked.contains(cited)
     }
 
     /// Everything in which the tests and the catalogue disagree, a line each: an id that does not exist, a row that
@@ -251,6 +262,14 @@ mod tests {
             text,
         );
         trace
+    }
+
+    #[test]
+    fn what_the_runner_names_is_asked_and_not_shown() {
+        let trace =
+            read("conformance-tests/src/runner/a.rs", "#[test]\nfn one() { /* 6749-001 */ }");
+        let cited = Cited::Requirement("6749-001".to_owned());
+        assert!(trace.is_asked(&cited) && trace.tests(&cited).next().is_none());
     }
 
     #[test]
