@@ -4,9 +4,12 @@
 //! * [`protocol`]: for authors of storage backends and for whoever embeds the server: random walks of
 //!   clients, users and thieves, checked against a reference model.
 //! * [`requirements`]: what is required of a server, by id, and which test shows it.
+//! * `runner`, with the feature of that name: the black-box runner, the binary `grantor-conformance`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 pub mod protocol;
 pub mod requirements;
+#[cfg(feature = "runner")]
+pub mod runner;
 pub mod storage;

@@ -1,0 +1,215 @@
+//! A good server of ours over real connections, behind a front that can spoil requests and answers.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use grantor::model::{Account, Policy, ScopeDefinition, ScopeSet, Subject};
+use grantor::protocol::register::{Registered, Registration};
+use grantor::storage::MemoryStorage;
+use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
+use grantor_conformance::runner::config::{Client, Config, Role};
+use grantor_conformance::runner::{CheckResult, Observer, Options, Report, RunError, Secret, run};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::spoil::{Answered, Asked, Spoil};
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const CALLBACK: &str = "https://client.example/callback";
+
+#[derive(Debug)]
+struct Users;
+
+#[async_trait]
+impl Authenticator for Users {
+    async fn verify(&self, credentials: &Credentials) -> Result<Verdict, AuthenticatorError> {
+        let right = credentials.username == "alice" && credentials.password.expose() == PASSWORD;
+        Ok(if right { Verdict::Verified(alice()) } else { Verdict::Refused })
+    }
+
+    async fn account(&self, subject: &Subject) -> Result<Option<Account>, AuthenticatorError> {
+        Ok((subject.as_str() == "user-1").then(alice))
+    }
+}
+
+fn alice() -> Account {
+    Account::new(Subject::parse("user-1").expect("a subject"), "alice")
+}
+
+/// A server that listens, and everything that a run needs to know about it.
+pub(crate) struct Front {
+    pub(crate) config: Config,
+    spoil: Arc<Mutex<Spoil>>,
+}
+
+impl Front {
+    /// A good server with a protected resource and a client of each role.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+        let mut policy = Policy::default();
+        for (name, text) in [("read", "See your calendar"), ("write", "Change your calendar")] {
+            let name = grantor::model::ScopeToken::parse(name).expect("a scope");
+            policy.scopes.insert(name, ScopeDefinition::new(text));
+        }
+        let server = AuthorizationServer::builder(issuer.parse().expect("an issuer"))
+            .storage(MemoryStorage::new())
+            .authenticator(Users)
+            .policy(policy)
+            .build()
+            .expect("a server");
+        let config = furnished(&server, &issuer).await;
+        let spoil = Arc::new(Mutex::new(Spoil::default()));
+        tokio::spawn(listen(listener, server, Arc::clone(&spoil)));
+        Self { config, spoil }
+    }
+
+    /// From now on requests and answers are spoilt so.
+    pub(crate) fn spoil(&self, spoil: Spoil) {
+        *self.spoil.lock().expect("lock") = spoil;
+    }
+
+    /// The options of a run against this server.
+    pub(crate) fn options(&self) -> Options {
+        Options { config: self.config.clone(), ..Options::default() }
+    }
+
+    /// Runs the checks of requirements that begin so.
+    pub(crate) async fn check(&self, only: &[&str]) -> Result<Report, RunError> {
+        let only = only.iter().map(|id| (*id).to_owned()).collect();
+        self.run(&Options { only, ..self.options() }).await
+    }
+
+    pub(crate) async fn run(&self, options: &Options) -> Result<Report, RunError> {
+        run(options, &mut Quiet).await
+    }
+}
+
+/// Nobody looks on.
+pub(crate) struct Quiet;
+
+impl Observer for Quiet {
+    fn started(&mut self, _: usize) {}
+    fn began(&mut self, _: &str, _: &[&str]) {}
+    fn ended(&mut self, _: &[CheckResult]) {}
+    fn note(&mut self, _: &str) {}
+}
+
+async fn furnished(server: &AuthorizationServer, issuer: &str) -> Config {
+    let both: ScopeSet = "read write".parse().expect("scopes");
+    let mut config = Config {
+        issuer: Some(issuer.to_owned()),
+        scope: Some("read write".to_owned()),
+        resource: Some(format!("{issuer}/resource")),
+        ..Config::default()
+    };
+    config.user.username = Some("alice".to_owned());
+    config.user.password = Some(Secret::new(PASSWORD));
+    let confidential = |name: &str| Registration::confidential(name, CALLBACK, both.clone());
+    let public = |name: &str, uri: &str| Registration::public(name, uri, both.clone());
+    let several =
+        vec![CALLBACK.to_owned(), format!("{CALLBACK}/other"), format!("{CALLBACK}?a=1&b=%2F")];
+    for (role, registration) in [
+        (Role::Confidential, confidential("Conformance confidential")),
+        (
+            Role::ConfidentialOther,
+            Registration { pkce_optional: true, ..confidential("Conformance confidential other") },
+        ),
+        (Role::Public, public("Conformance public", CALLBACK)),
+        (Role::PublicOther, public("Conformance public other", CALLBACK)),
+        (Role::Native, public("Conformance native", "http://127.0.0.1/callback")),
+        (
+            Role::Several,
+            Registration { redirect_uris: several, ..confidential("Conformance several") },
+        ),
+        (Role::Service, Registration::service("Conformance service", both.clone())),
+        (
+            Role::ResourceServer,
+            Registration {
+                resource_server: true,
+                ..Registration::service("Conformance resource", both.clone())
+            },
+        ),
+    ] {
+        let registered = server.register_client(&registration).await.expect("registered");
+        config.clients.insert(role, client(&registered, &registration));
+    }
+    config
+}
+
+fn client(registered: &Registered, registration: &Registration) -> Client {
+    Client {
+        id: registered.client.id.as_str().to_owned(),
+        secret: registered.client_secret.as_ref().map(|secret| Secret::new(secret.expose())),
+        auth: None,
+        redirect_uris: registration.redirect_uris.clone(),
+        scope: None,
+        name: Some(registration.name.clone()),
+    }
+}
+
+async fn listen(listener: TcpListener, server: AuthorizationServer, spoil: Arc<Mutex<Spoil>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (server, spoil) = (server.clone(), Arc::clone(&spoil));
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let (server, spoil) = (server.clone(), Arc::clone(&spoil));
+                async move { answer(&server, &spoil, request).await }
+            });
+            // A connection that ends badly is its client's concern.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn answer(
+    server: &AuthorizationServer,
+    spoil: &Mutex<Spoil>,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let mut asked = Asked {
+        method: parts.method.as_str().to_owned(),
+        target: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: parts.headers,
+        body: body.collect().await?.to_bytes().to_vec(),
+    };
+    let early = spoil.lock().expect("lock").request(&mut asked);
+    let mut answered = match early {
+        Some(answered) => answered,
+        None => serve(server, &asked).await,
+    };
+    spoil.lock().expect("lock").answer(&asked, &mut answered);
+    answered.headers.remove(header::CONTENT_LENGTH);
+    let mut response = Response::new(Full::new(Bytes::from(answered.body)));
+    *response.status_mut() = StatusCode::from_u16(answered.status).expect("a status");
+    *response.headers_mut() = answered.headers;
+    Ok(response)
+}
+
+async fn serve(server: &AuthorizationServer, asked: &Asked) -> Answered {
+    let mut request = Request::new(Bytes::from(asked.body.clone()));
+    *request.method_mut() = asked.method.parse().expect("a method");
+    *request.headers_mut() = asked.headers.clone();
+    let Ok(uri) = asked.target.parse() else {
+        return Answered { status: 400, headers: HeaderMap::new(), body: Vec::new() };
+    };
+    *request.uri_mut() = uri;
+    let response = if asked.path() == "/resource" {
+        let scope = ScopeSet::default();
+        match server.authorize_resource(request.headers(), request.uri(), &scope).await {
+            Ok(_) => Response::new(Bytes::from("the events of the day")),
+            Err(refused) => refused,
+        }
+    } else {
+        server.handle(request).await
+    };
+    let (parts, body) = response.into_parts();
+    Answered { status: parts.status.as_u16(), headers: parts.headers, body: body.to_vec() }
+}
