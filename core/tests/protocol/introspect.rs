@@ -50,6 +50,13 @@ fn who_may_learn_what() {
     let Ok(Introspection::AccessToken(own)) = ask(&registered, &access) else { panic!("active") };
     assert_eq!(own.username, None, "the client does not learn the user's name here");
     assert!(matches!(ask(&registered, &refresh), Ok(Introspection::RefreshToken(_))));
+    let refresh = refresh.expect("a token");
+    let code = Handle::new(HandleKind::Code, refresh.id, refresh.secret);
+    assert_eq!(
+        ask(&registered, &Some(code)),
+        Ok(Introspection::Inactive),
+        "another kind of handle"
+    );
 }
 
 #[test]
@@ -101,7 +108,13 @@ fn every_reason_to_be_inactive() {
     let ended =
         revoke::grant(Some(&grant), grantor::model::RevocationReason::Operator, world.ctx());
     let ended = grant_of(ended.write);
-    assert!(inactive(&world, &token, TokenFacts { grant: Some(&ended), ..facts }));
+    let over = TokenFacts { grant: Some(&ended), ..facts };
+    assert!(inactive(&world, &token, over));
+    assert_eq!(
+        bearer::check(&token, &scope("read"), over, world.ctx()),
+        Err(Refusal::GrantRevoked(grantor::model::RevocationReason::Operator)),
+        "the audit log learns why"
+    );
     world.pass(Duration::from_secs(3600));
     assert!(inactive(&world, &token, facts), "expired");
 }
