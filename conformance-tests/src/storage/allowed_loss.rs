@@ -14,7 +14,7 @@ pub const CLAUSE: Clause = Clause {
 
 /// A process is killed while it writes: whatever is there afterwards was written by a commit that was
 /// not refused, and all of it is there.
-pub async fn an_unanswered_commit_is_there_whole_or_not_at_all<B: Backend>() {
+pub async fn after_a_kill_an_unanswered_commit_is_whole_or_not_there<B: Backend>() {
     survives_kills::<B>(Loss::Whole).await;
 }
 

@@ -371,36 +371,35 @@ pub(crate) async fn survives_kills<B: Backend>(loss: Loss) {
         }
         let before = ledger.acknowledged();
         let kill = if round % 6 == 3 { Kill::Opening } else { Kill::At(1 + round * 97 % 1_000) };
-        match Process::start(&place.address(), kill).await {
-            Ok(Some(victim)) => {
-                write(victim.store(), Arc::clone(&ledger), u64::MAX).await;
-                victim.kill();
-            }
-            Ok(None) => {}
-            Err(reason) => panic!("after {round} kills the store does not open: {reason}"),
-        }
+        let problems = kill_and_check(&place, &ledger, kill).await;
         acknowledged += ledger.acknowledged() - before;
-        let store = match B::open(&place.address()).await {
-            Ok(store) => store,
-            Err(error) => panic!("after {} kills the store does not open: {error}", round + 1),
-        };
-        let problems = ledger.check(&store).await;
-        let of_this_sort: Vec<_> = problems.iter().filter(|problem| problem.loss == loss).collect();
-        if let Some(first) = of_this_sort.first() {
-            panic!(
-                "the process was killed ({kill:?}, of {} in this place), and afterwards {first}; {} \
-                 records in all are not as they must be",
-                ledger.acknowledged(),
-                of_this_sort.len()
-            );
+        let found: Vec<_> = problems.iter().filter(|problem| problem.loss == loss).collect();
+        if let Some(first) = found.first() {
+            let count = found.len();
+            panic!("a process was killed {kill}, and afterwards {first} ({count} such records)");
         }
-        drop(store);
         if full_size() && round % 25 == 24 {
             progress(&format!("{} of {rounds} kills, {acknowledged} acknowledged", round + 1));
         }
     }
     assert!(acknowledged > rounds, "the writers never got to write");
     progress(&format!("{rounds} kills, {acknowledged} commits acknowledged, nothing wrong"));
+}
+
+/// What is wrong after one kill.
+async fn kill_and_check<B: Backend>(place: &B, ledger: &Arc<Ledger>, kill: Kill) -> Vec<Problem> {
+    match Process::start(&place.address(), kill).await {
+        Ok(Some(victim)) => {
+            write(victim.store(), Arc::clone(ledger), u64::MAX).await;
+            victim.kill();
+        }
+        Ok(None) => {}
+        Err(reason) => panic!("the store does not open after kills: {reason}"),
+    }
+    match B::open(&place.address()).await {
+        Ok(store) => ledger.check(&store).await,
+        Err(error) => panic!("a process was killed {kill}, and the store does not open: {error}"),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "long campaigns say how far they are")]

@@ -296,7 +296,7 @@ macro_rules! __storage_clauses {
                 what_several_processes_do_has_an_order_that_explains_it
             }
             allowed_loss {
-                an_unanswered_commit_is_there_whole_or_not_at_all
+                after_a_kill_an_unanswered_commit_is_whole_or_not_there
                 a_store_says_what_it_promises
             }
             forbidden_answers {

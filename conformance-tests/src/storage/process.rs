@@ -205,6 +205,16 @@ pub(crate) enum Kill {
     Never,
 }
 
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opening => f.write_str("while it opened the store"),
+            Self::At(count) => write!(f, "with its acknowledgement number {count}"),
+            Self::Never => f.write_str("by nobody"),
+        }
+    }
+}
+
 /// A process that has the store open.
 pub(crate) struct Process {
     store: Arc<Elsewhere>,

@@ -102,7 +102,7 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
 const SHOWN: usize = 400;
 
 /// What a failed comparison says, in the words of a report.
-fn in_words(said: &str) -> String {
+pub(crate) fn in_words(said: &str) -> String {
     let parts = said.strip_prefix("assertion `left == right` failed: ").and_then(|said| {
         let (what, values) = said.split_once("\n  left: ")?;
         Some((what, values.split_once("\n right: ")?))

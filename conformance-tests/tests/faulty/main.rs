@@ -194,7 +194,7 @@ faults! {
         "durability_on_return::what_was_acknowledged_survives_a_kill",
     ];
     tears_a_record: processes::TearsARecord, ForMany => [
-        "allowed_loss::an_unanswered_commit_is_there_whole_or_not_at_all",
+        "allowed_loss::after_a_kill_an_unanswered_commit_is_whole_or_not_there",
     ];
     writes_down_what_it_refuses: processes::WritesDownWhatItRefuses, ForOne => [
         "durability_on_return::a_conflict_leaves_nothing_to_reopen",

@@ -1,20 +1,19 @@
 //! Random programs, run by several clients at once.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grantor::storage::{Commit, CommitOutcome, Key, Kind, Listing, Storage, Stored};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use tokio::sync::Barrier;
 
 use super::super::toolkit::{
     CommitExt as _, StorageExt as _, at, create, index, join, key, poll_times, stored,
 };
 use super::checker::Entries;
-use super::story;
+use super::{search, story};
 
 /// How many clients run a program.
 pub(crate) const CLIENTS: usize = 3;
@@ -132,29 +131,19 @@ struct Run {
 /// Runs so many random programs on the store, as each client sees it; panics with a story if one of
 /// them shows what no order explains.
 pub(crate) fn explore(clients: &[Arc<impl Storage>], programs: u64) {
-    let config = Config {
-        cases: u32::try_from(programs).expect("not so many"),
-        failure_persistence: None,
-        max_shrink_iters: 500,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let failing = AtomicU64::new(0);
-    let outcome = runner.run(&program(), |program| {
-        let shrinking = failing.load(Ordering::Relaxed) > 0;
-        for _ in 0..if shrinking { RUNS_OF_A_FAILURE } else { RUNS } {
+    let failed = AtomicBool::new(false);
+    let found = search(programs, &program(), |program| {
+        let runs = if failed.load(Ordering::Relaxed) { RUNS_OF_A_FAILURE } else { RUNS };
+        for _ in 0..runs {
             if let Some(story) = run_once(clients, &program) {
-                failing.fetch_add(1, Ordering::Relaxed);
+                failed.store(true, Ordering::Relaxed);
                 return Err(TestCaseError::fail(story));
             }
         }
         Ok(())
     });
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(story, _)) => panic!("{story}"),
-        Err(TestError::Abort(reason)) => panic!("the search for histories ended: {reason}"),
+    if let Err((story, _)) = found {
+        panic!("{story}");
     }
 }
 

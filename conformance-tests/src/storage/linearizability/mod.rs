@@ -9,6 +9,9 @@ mod concurrent;
 mod sequential;
 mod story;
 
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
 use super::run::sized;
 use super::{Backend, Clause, Opened};
 pub(crate) use concurrent::{CLIENTS, explore};
@@ -32,4 +35,25 @@ pub async fn random_concurrent_histories_have_an_order_that_explains_them<B: Bac
     let backend = Opened::<B>::create().await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| backend.store()).collect();
     explore(&clients, sized(150, 5_000));
+}
+
+/// Tries so many random cases, the same in every run. One that fails is shortened, and comes back with
+/// the reason.
+fn search<S: Strategy>(
+    cases: u64,
+    strategy: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) -> Result<(), (String, S::Value)> {
+    let config = Config {
+        cases: u32::try_from(cases).expect("not so many"),
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    match TestRunner::new_with_rng(config, rng).run(strategy, test) {
+        Ok(()) => Ok(()),
+        Err(TestError::Fail(reason, case)) => Err((reason.to_string(), case)),
+        Err(TestError::Abort(reason)) => panic!("the search ended: {reason}"),
+    }
 }

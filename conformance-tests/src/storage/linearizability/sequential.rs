@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, Listing, Storage};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use tokio::runtime::Handle;
 
-use super::super::run::message;
+use super::super::run::{in_words, message};
 use super::super::toolkit::{
     CommitExt as _, StorageExt as _, assert_same_keys, at, create, fresh_id, index, key, stored,
 };
 use super::super::{Backend, Opened};
+use super::search;
 
 const KEYS: usize = 6;
 const INDEXES: [&str; 3] = ["user:1", "user:2", "client:1"];
@@ -163,24 +163,13 @@ async fn check_listings(store: &impl Storage, model: &Model, limit: usize, n: us
 
 /// Replays so many sequences; panics with the shortest that fails.
 pub(super) fn explore<B: Backend>(sequences: u64) {
-    let config = Config {
-        cases: u32::try_from(sequences).expect("not so many"),
-        failure_persistence: None,
-        max_shrink_iters: 500,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let outcome = TestRunner::new_with_rng(config, rng).run(&steps(), |steps| {
+    let found = search(sequences, &steps(), |steps| {
         let replayed = std::panic::catch_unwind(|| {
             tokio::task::block_in_place(|| Handle::current().block_on(replay::<B>(&steps)));
         });
-        replayed.map_err(|payload| TestCaseError::fail(message(&*payload).to_owned()))
+        replayed.map_err(|payload| TestCaseError::fail(in_words(message(&*payload))))
     });
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(seen, steps)) => {
-            panic!("{seen}\nthe shortest sequence of calls that shows it: {steps:#?}")
-        }
-        Err(TestError::Abort(reason)) => panic!("the search for sequences ended: {reason}"),
+    if let Err((seen, steps)) = found {
+        panic!("{seen}\nthe shortest sequence of calls that shows it: {steps:#?}");
     }
 }
