@@ -375,7 +375,7 @@ fn an_interaction_opens_in_its_browser_in_time_and_once() {
 
 #[test]
 fn an_outage_is_told_to_the_client_where_it_may_be_told() {
-    // Requirement 6749-035.
+    // RFC 6749 section 4.1.2.1, `temporarily_unavailable`.
     let mut world = World::new();
     let client = world.confidential().client;
     let request = World::request(&client);

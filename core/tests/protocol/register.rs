@@ -170,7 +170,6 @@ fn what_fits_together_is_registered_as_it_was_asked_for() {
 
 #[test]
 fn a_replaced_secret_works_on_for_the_overlap_and_no_longer() {
-    // Requirement 6749-007.
     let mut world = World::new();
     let rotate = |world: &mut World, client: Option<&Client>| {
         let mut entropy = world.entropy();

@@ -1,5 +1,8 @@
-use grantor::model::{Grant, GrantState, RevocationReason};
+use grantor::model::{
+    Consent, ConsentState, Grant, GrantState, Handle, HandleKind, RevocationReason, Secret, Subject,
+};
 use grantor::protocol::{Decision, Refusal, revoke};
+use grantor::storage::Record;
 
 use crate::world::{World, grant_of, verified};
 
@@ -72,4 +75,95 @@ fn revocation_only_grows() {
     let ended = grant_of(first.write);
     let second = revoke::grant(Some(&ended), RevocationReason::Operator, world.ctx());
     assert_eq!((second.outcome, second.write), (Ok(false), None));
+}
+
+#[test]
+fn what_is_no_token_of_the_grant_ends_nothing() {
+    // Requirement 7009-008.
+    let mut world = World::new();
+    let registered = world.confidential();
+    let (issued, code) = world.allowed(&registered.client);
+    let (grant, tokens) = world.active(&registered);
+    let client = verified(&registered, world.now);
+    let read = |text: &str| revoke::parse(text).expect("a token");
+    let access = read(tokens.access_token.expose());
+    let refresh = read(tokens.refresh_token.expect("refresh").expose());
+    let guess = Secret::from_bytes([8; 32]);
+    let ended = revoke::grant(Some(&grant), RevocationReason::User, world.ctx());
+    let ended = grant_of(ended.write);
+    for (token, found) in [
+        (Handle::new(HandleKind::AccessToken, grant.id, guess.clone()), Some(&grant)),
+        (Handle::new(HandleKind::RefreshToken, grant.id, guess), Some(&grant)),
+        (Handle::new(HandleKind::AccessToken, grant.id, refresh.secret.clone()), Some(&grant)),
+        (Handle::new(HandleKind::RefreshToken, grant.id, access.secret.clone()), Some(&grant)),
+        (Handle::new(HandleKind::Code, grant.id, refresh.secret.clone()), Some(&grant)),
+        (Handle::new(HandleKind::AccessToken, issued.id, code.secret), Some(&issued)),
+        (access.clone(), Some(&ended)),
+        (refresh.clone(), Some(&ended)),
+        (access, None),
+        (refresh, None),
+    ] {
+        let decision = revoke::by_client(&token, client, found, world.ctx());
+        assert_eq!((decision.outcome, decision.write), (Ok(()), None), "{token:?}");
+    }
+}
+
+#[test]
+fn a_withdrawal_ends_the_grants_of_its_user_client_and_time() {
+    // Requirement OA21-021; ATTACKS D06.
+    let mut world = World::new();
+    let registered = world.confidential();
+    let alice = Subject::parse("alice").expect("subject");
+    let consent = Consent {
+        subject: alice.clone(),
+        client_id: registered.client.id.clone(),
+        scope: crate::world::scope(""),
+        state: ConsentState::Withdrawing,
+        epoch: 1,
+        granted_at: world.now,
+        updated_at: world.now,
+        client_name: "Calendar".into(),
+    };
+    let (issued, _) = world.allowed(&registered.client);
+    let (active, _) = world.active(&registered);
+    for grant in [&issued, &active] {
+        let decision = revoke::withdrawn_grant(Some(grant), &consent, world.ctx());
+        assert_eq!(decision.outcome, Ok(true));
+        let GrantState::Revoked(end) = grant_of(decision.write).state else { panic!("revoked") };
+        assert_eq!((end.reason, end.at), (RevocationReason::User, world.now));
+    }
+    let other_client = world.public().client.id;
+    for other in [
+        Consent { epoch: 0, ..consent.clone() },
+        Consent { subject: Subject::parse("mallory").expect("subject"), ..consent.clone() },
+        Consent { client_id: other_client, ..consent.clone() },
+    ] {
+        let decision = revoke::withdrawn_grant(Some(&active), &other, world.ctx());
+        assert_eq!((decision.outcome, decision.write), (Ok(false), None), "{other:?}");
+    }
+    let nothing = revoke::withdrawn_grant(None, &consent, world.ctx());
+    assert_eq!((nothing.outcome, nothing.write), (Ok(false), None));
+}
+
+#[test]
+fn everything_of_a_client_or_a_user_ends_with_one_count() {
+    // Requirement 9700-038.
+    let mut world = World::new();
+    let client = world.confidential().client;
+    let decision = revoke::everything_of_client(Some(&client));
+    let Some(Record::Client(next)) = decision.write else { panic!("a client") };
+    assert_eq!(next.epoch, client.epoch + 1);
+    assert_eq!((next.removed_at, next.secrets.len()), (None, client.secrets.len()));
+    let unknown = revoke::everything_of_client(None);
+    assert_eq!((unknown.outcome, unknown.write), (Err(Refusal::ClientUnknown), None));
+
+    let alice = Subject::parse("alice").expect("subject");
+    let mut mark = None;
+    for epoch in 1..3 {
+        let decision = revoke::subject(&alice, mark.as_ref(), world.ctx());
+        assert_eq!(decision.outcome, Ok(()));
+        let Some(Record::RevokedSubject(next)) = decision.write else { panic!("a mark") };
+        assert_eq!((&next.subject, next.epoch, next.at), (&alice, epoch, world.now));
+        mark = Some(next);
+    }
 }
