@@ -258,12 +258,14 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// An address that leads where it says. Without both slashes a browser takes it for a path of the page that it stands
+/// on, and it reads a backslash as a slash.
 fn is_web_page(uri: &str) -> bool {
     uri.len() <= Client::MAX_PAGE_LEN
-        && uri.bytes().all(|b| b.is_ascii_graphic())
-        && url::Url::parse(uri).is_ok_and(|url| {
-            url.scheme() == "https" && url.username().is_empty() && url.password().is_none()
-        })
+        && uri.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+        && uri.starts_with("https://")
+        && url::Url::parse(uri)
+            .is_ok_and(|url| url.username().is_empty() && url.password().is_none())
 }
 
 fn new_secret(ctx: Context<'_>, entropy: &mut Entropy) -> (SecretString, ClientSecret) {

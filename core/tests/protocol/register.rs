@@ -249,6 +249,11 @@ fn a_name_cannot_pretend_and_a_page_is_https() {
         "https://:p@c/",
         "https://c/\u{e9}",
         "https://c/ x",
+        "https:/apps/logout",
+        "https:evil.example",
+        "https:\\\\evil.example\\",
+        "https://c\\@evil.example/",
+        "HTTPS://c/",
     ] {
         assert_eq!(refused_because(&logo(bad), "must be https URLs"), Ok(()), "{bad:?}");
     }
