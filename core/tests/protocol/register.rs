@@ -163,9 +163,9 @@ fn what_fits_together_is_registered_as_it_was_asked_for() {
         grant_types: vec![GrantType::AuthorizationCode, GrantType::ClientCredentials],
         ..confidential()
     });
-    world.register(&Registration { application_type: ApplicationType::Web, ..public() });
-    world
-        .register(&Registration { redirect_uris: vec![], ..Registration::service("x", scope("")) });
+    let service = world.register(&Registration::service("Nightly job", scope(""))).client;
+    assert!(service.proves_identity() && service.redirect_uris.is_empty());
+    assert_eq!(service.grant_types, [GrantType::ClientCredentials]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use grantor::model::{
     Subject, Timestamp,
 };
 use grantor::protocol::authorize::parse_interaction;
-use grantor::protocol::{bearer, code, refresh, revoke};
+use grantor::protocol::{Refusal, bearer, code, refresh, revoke};
 use grantor::storage::{Durability, Index, Key, Kind, Promises, Record};
 
 use crate::world::{World, scope};
@@ -79,6 +79,26 @@ fn a_handle_is_read_where_its_kind_belongs() {
         for (reader, read, kinds) in readers {
             assert_eq!(read, kinds.contains(&kind), "{kind:?} as {reader}");
         }
+    }
+}
+
+#[test]
+fn a_refusal_names_its_check_and_its_clause() {
+    for (refusal, words, clause) in [
+        (Refusal::CodeExpired, "the code has expired", "RFC 6749 section 4.1.2"),
+        (Refusal::VerifierMissing, "the code_verifier is missing", "RFC 7636 section 4.6"),
+        (
+            Refusal::VerifierWrong { guesses_left: 3 },
+            "the code_verifier is wrong, 3 attempts are left",
+            "RFC 7636 section 4.6",
+        ),
+        (
+            Refusal::RefreshTokenReused,
+            "a retired refresh token was presented",
+            "RFC 9700 section 4.14.2",
+        ),
+    ] {
+        assert_eq!((refusal.to_string().as_str(), refusal.clause()), (words, clause));
     }
 }
 
