@@ -39,6 +39,8 @@ const CI: Campaign = Campaign { walks: 400, turns: 30, seed: 0 };
 
 #[test]
 fn every_seeded_bug_is_found_by_its_invariant() {
+    // Requirements 6749-029, 6749-042, 6749-043, 6749-044, 7009-006, 7009-007, 7662-005, 7662-008, 9700-036,
+    // 9700-038, OA21-013, OA21-017: a server that did not keep them would not get through CI.
     let mut missed = Vec::new();
     for (bug, invariant) in BUGS {
         match find::<Memory>(*bug, *invariant, CI) {

@@ -15,6 +15,7 @@ use grantor::storage::{
 };
 
 use super::invariant::Invariant as I;
+use super::model::TERMS;
 use super::request::{API, Answer, Asking, Proof, REGISTERED, Request, Shown, Text, Where};
 use super::system::Known;
 
@@ -333,6 +334,19 @@ impl Bug {
             }
             (Self::ThiefEndsIt, Request::Refresh { .. }, Answer::Done) => {
                 Answer::Refused("invalid_client".into())
+            }
+            (Self::LongAccessTokens, _, Answer::Tokens { access, refresh, scope, lasts }) => {
+                // It says what the reference expects; only the token lives on.
+                let lasts = lasts.saturating_sub(9 * TERMS.access);
+                Answer::Tokens { access, refresh, scope, lasts }
+            }
+            (Self::LongAccessTokens, request, Answer::Active(mut told)) => {
+                let of_access = match request {
+                    Request::Introspect { by, .. } => by.client == API,
+                    _ => true,
+                };
+                told.until -= if of_access { 9 * TERMS.access } else { 0 };
+                Answer::Active(told)
             }
             (Self::LiesAboutTimes, _, Answer::Active(mut told)) => {
                 told.until += 1;

@@ -17,8 +17,24 @@
 //! One line, beside that of the [storage suite](crate::storage) and with the same
 //! [`Backend`]:
 //!
-//! ```ignore
+//! ```
+//! # use std::error::Error;
+//! # use std::path::PathBuf;
+//! # use grantor::storage::MemoryStorage;
+//! # use grantor_conformance::storage::{Backend, Processes};
+//! # struct MyBackend;
+//! # impl Backend for MyBackend {
+//! #     type Store = MemoryStorage;
+//! #     const PROCESSES: Processes = Processes::Private;
+//! #     async fn create() -> Self { Self }
+//! #     fn address(&self) -> String { String::new() }
+//! #     async fn open(_: &str) -> Result<MemoryStorage, Box<dyn Error + Send + Sync>> {
+//! #         Ok(MemoryStorage::new())
+//! #     }
+//! #     fn files(&self) -> Vec<PathBuf> { vec![] }
+//! # }
 //! grantor_conformance::protocol_suite!(MyBackend);
+//! # fn main() {}
 //! ```
 //!
 //! The storage suite says which clause of the contract a store breaks; this says what becomes of
@@ -57,6 +73,7 @@
 //! | [`request`] | requests and answers, and how they are told |
 //! | [`check`] | all orders in which the answers can be true |
 //! | [`walk`] | what a walk is made of, and how one is drawn |
+//! | [`http`] | requests and pages, as a client and a browser see them |
 //! | [`gate`] | one call to the store at a time, and what goes wrong there |
 //! | [`coverage`] | what was reached |
 //! | [`bug`] | the seeded bugs |
@@ -66,7 +83,7 @@ pub mod bug;
 pub mod check;
 pub mod coverage;
 pub mod gate;
-mod http;
+pub mod http;
 pub mod invariant;
 pub mod model;
 mod play;

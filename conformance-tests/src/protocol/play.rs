@@ -416,8 +416,7 @@ async fn act<B: Backend>(
         }
         Step::Bearer { token, scope } => {
             let Some(token) = at(&known().tokens, token) else { return };
-            // Without a scope nothing would be asked of the token.
-            Request::Bearer { token: token.text, scope: if scope == 0 { 1 } else { scope } }
+            Request::Bearer { token: token.text, scope }
         }
         Step::Again { nth } => match at(unanswered, nth) {
             // Whoever begins again begins another one.

@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
 use bytes::Bytes;
 use grantor::engine::{AuditSink, Builder, Clock, TraceSink};
-use grantor::model::{Account, ClientId, Policy, ScopeSet, Subject, Timestamp};
+use grantor::model::{Account, Policy, ScopeSet, Subject, Timestamp};
 use grantor::protocol::Event;
 use grantor::protocol::register::{Registered, Registration};
 use grantor::storage::{MemoryStorage, Storage};
 use grantor::trace::Trace;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
+use grantor_conformance::protocol::http as http_of;
+pub(crate) use grantor_conformance::protocol::http::{basic, encode, request};
 use http::{HeaderMap, Method, Request, Response, header};
 use serde_json::Value;
 
@@ -555,32 +556,6 @@ pub(crate) fn redemption(code: &str) -> [(&'static str, &str); 4] {
     ]
 }
 
-pub(crate) fn request(
-    method: Method,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Request<Bytes> {
-    let mut builder = Request::builder().method(method.clone()).uri(target);
-    let typed = headers.iter().any(|(name, _)| *name == "content-type");
-    if method == Method::POST && !typed {
-        builder = builder.header("content-type", "application/x-www-form-urlencoded");
-    }
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        builder = builder.header(*name, *value);
-    }
-    builder.body(Bytes::from(body.to_owned())).expect("a request")
-}
-
-pub(crate) fn basic(id: &ClientId, secret: &str) -> String {
-    let pair = format!("{id}:{secret}");
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-}
-
-pub(crate) fn encode(form: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
-}
-
 pub(crate) fn scope(text: &str) -> ScopeSet {
     ScopeSet::parse(text).expect("scope")
 }
@@ -589,43 +564,14 @@ pub(crate) fn borrowed(form: &[(String, String)]) -> Vec<(&str, &str)> {
     form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// The attribute of a tag, with the escapes that our pages use undone.
-fn attribute(tag: &str, name: &str) -> Option<String> {
-    let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
-    let (value, _) = rest.split_once('"')?;
-    let plain = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#x27;", "'"),
-        ("&#x2f;", "/"),
-        ("&amp;", "&"),
-    ];
-    Some(plain.iter().fold(value.to_owned(), |text, (escape, c)| text.replace(escape, c)))
-}
-
-fn tags<'a>(page: &'a Answer, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let starts = page.body.match_indices('<').map(|(at, _)| &page.body[at + 1..]);
-    starts
-        .filter(move |rest| rest.starts_with(name) && rest[name.len()..].starts_with([' ', '\n']))
-        .map(|rest| rest.split_once('>').map_or(rest, |(tag, _)| tag))
-}
-
 pub(crate) fn action(page: &Answer) -> String {
-    let form = tags(page, "form").next().unwrap_or_else(|| panic!("a form: {page:?}"));
-    attribute(form, "action").expect("an action")
+    http_of::action(&page.body).unwrap_or_else(|| panic!("a form: {page:?}"))
 }
 
 pub(crate) fn hidden(page: &Answer) -> Vec<(String, String)> {
-    tags(page, "input")
-        .filter(|tag| attribute(tag, "type").as_deref() == Some("hidden"))
-        .map(|tag| (attribute(tag, "name").expect("name"), attribute(tag, "value").expect("value")))
-        .collect()
+    http_of::hidden(&page.body)
 }
 
 pub(crate) fn scopes_of(page: &Answer) -> Vec<String> {
-    tags(page, "input")
-        .filter(|tag| attribute(tag, "name").as_deref() == Some("scope"))
-        .map(|tag| attribute(tag, "value").expect("value"))
-        .collect()
+    http_of::values(&page.body, "scope")
 }

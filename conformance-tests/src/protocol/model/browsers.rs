@@ -6,6 +6,9 @@ use crate::protocol::request::{
     APP, Answer, Asking, ClientNo, GrantNo, Pkce, REGISTERED, Scopes, UserNo, Where,
 };
 
+/// The phase of an answer that takes up a withdrawal first.
+const TAKEN_UP: u8 = 3;
+
 /// What a pending authorization needs next.
 enum Next {
     SignIn,
@@ -224,7 +227,20 @@ impl World {
             return self.hand_out(browser, no, judge);
         }
         let session = self.session(browser).filter(|session| judge.now < session.until);
-        let user = session.map(|session| session.user).filter(|user| !self.disabled(*user));
+        let user = session.map(|session| session.user);
+        // Whoever answers first takes up a withdrawal of their own that was cut short, also where the
+        // page is refused.
+        if let Some(pair) = user.zip(self.grants.get(&no).map(|grant| grant.client)) {
+            match phase.0 {
+                0 if self.consents.get(&pair).is_some_and(|consent| consent.withdrawing) => {
+                    self.begin_withdrawal(pair);
+                    return vec![(self, Some(Phase(TAKEN_UP, 0)))];
+                }
+                TAKEN_UP => self.finish_withdrawal(pair),
+                _ => {}
+            }
+        }
+        let user = user.filter(|user| !self.disabled(*user));
         let shut = self.shut(browser, no, judge.now);
         let (user, shut) = match (user, shut) {
             (_, Some(why)) => (user, Some(why)),
@@ -262,8 +278,7 @@ impl World {
             let denied = Answer::ErrorTo("access_denied".into());
             return judge.asked(self, Some(no), &denied, I::ConsentAsked);
         }
-        if phase.0 == 0 {
-            self.finish_withdrawal((user, client));
+        if phase.0 != 1 {
             let consent = self.consents.entry((user, client));
             let consent = consent.or_insert(Consent { scope: 0, withdrawing: false });
             // What was not asked this time stays as it was answered before.
@@ -294,10 +309,14 @@ impl World {
             return judge.refused(self, None, &["unknown"], I::WithdrawnIsOver);
         };
         *consent = Consent { scope: 0, withdrawing: true };
+        self.begin_withdrawal(pair);
+        vec![(self, Some(Phase(1, 0)))]
+    }
+
+    fn begin_withdrawal(&mut self, pair: (UserNo, ClientNo)) {
         for grant in self.grants.values_mut().filter(|g| g.stands_on(pair)) {
             grant.dying = Some((End::Withdrawn, Mark::Before));
         }
-        vec![(self, Some(Phase(1, 0)))]
     }
 
     fn finish_withdrawal(&mut self, pair: (UserNo, ClientNo)) {
