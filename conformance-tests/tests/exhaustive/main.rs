@@ -65,6 +65,14 @@
 //! a hash of 64 bits, as stateright does: among a hundred million of them the chance that any one was
 //! taken for another is below one in a thousand.
 //!
+//! # What the rules let pass
+//!
+//! A client that sends a refresh twice, gets one answer, and renews *again* with it while the other request
+//! still waits in a slow server, has used the successor; the late duplicate is then reuse, and ends
+//! the authorization. So says the policy ("until that answer was used"), since a late duplicate and a thief
+//! look the same. The rule about retries is therefore about the newest token that a client has shown.
+//! A code that is sent twice is a replay even if the first answer was lost (RFC 6749 section 4.1.2).
+//!
 //! # Why stateright
 //!
 //! It checks a model that is plain Rust, on all cores, in breadth first order, and has progress,

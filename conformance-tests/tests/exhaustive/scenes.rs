@@ -289,11 +289,11 @@ pub(crate) const LARGE: [Scene; 8] = [
     Scene { last_rung: 2, uses: 1, crashes: 1, losses: 1, ..CODE_AND_STRANGER },
     Scene { tries: 2, refreshes: 1, last_rung: 0, ..CODE_AND_TWIN },
     Scene { crimes: 2, in_flight: 3, ..REFRESH_AND_THIEF },
-    Scene { revocations: 1, ..BAD_LINE },
+    Scene { revocations: 1, crashes: 1, ..BAD_LINE },
     Scene { refreshes: 2, crashes: 1, ..SWEEP },
-    Scene { tries: 2, crashes: 0, ..CONSENT },
+    Scene { tries: 2, ..CONSENT },
     Scene { withdrawals: 1, crashes: 1, ..ENDS },
-    Scene { crimes: 2, uses: 1, crashes: 1, in_flight: 3, ..TWO_CLIENTS },
+    Scene { crimes: 2, uses: 1, crashes: 1, ..TWO_CLIENTS },
 ];
 
 /// The smallest scene in which a seeded bug shows.

@@ -193,8 +193,9 @@ impl Teller<'_> {
                     .collect();
                 told.push(format!("For {request} the server reads{lag}: {}.", read.join("; ")));
             }
-            Call::List(Listing::Index(_)) => {
-                told.push(format!("For {request} the server lists all that Alice allowed."));
+            Call::List(Listing::Index(index)) => {
+                let what = index.as_str().split(':').next().unwrap_or_default();
+                told.push(format!("For {request} the server lists Alice's {what}."));
             }
             Call::List(Listing::Kind(kind)) => {
                 told.push(format!("For {request} the server lists every {kind:?}."));
