@@ -55,7 +55,7 @@ impl RedirectUri {
             return Err(Bad::ForbiddenCharacter);
         }
         let url = Url::parse(&text).map_err(|_| Bad::NotAbsolute)?;
-        if !url.username().is_empty() || url.password().is_some() || has_userinfo(&text) {
+        if has_userinfo(&text) {
             return Err(Bad::UserInfo);
         }
         if url.as_str() != text {

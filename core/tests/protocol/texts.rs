@@ -221,6 +221,16 @@ fn a_lifetime_is_a_second_at_least_and_ten_years_at_most() {
     // 64 names and 63 spaces: 4095 bytes.
     assert_eq!(scopes(ScopeSet::MAX_COUNT, 63), Ok(()));
     assert_eq!(scopes(ScopeSet::MAX_COUNT, 64), Err(InvalidPolicy::TooManyScopes));
+    let exactly = |last: usize| {
+        check(&move |policy| {
+            for (n, length) in (0..63).map(|n| (n, 61)).chain([(63, last)]) {
+                let name = ScopeToken::parse(&format!("{n:02}{}", "x".repeat(length)));
+                policy.scopes.insert(name.expect("a scope"), ScopeDefinition::new("x"));
+            }
+        })
+    };
+    assert_eq!(exactly(62), Ok(()), "4096 bytes");
+    assert_eq!(exactly(63), Err(InvalidPolicy::TooManyScopes));
     // 33 names of 124 bytes and 32 spaces: 4124 bytes, in fewer scopes.
     assert_eq!(scopes(33, 124), Err(InvalidPolicy::TooManyScopes));
     let default = |text: &str| check(&|policy| policy.default_scope = Some(scope(text)));
