@@ -170,7 +170,11 @@ pub fn shortest<B: Backend>(bug: Bug, campaign: Campaign) -> Result<Coverage, (W
     let result = campaign.runner().run(&walks(campaign.turns), |walk| {
         match runtime.block_on(play::<B>(&walk, bug)) {
             Ok(coverage) => {
-                reached.borrow_mut().add(&coverage);
+                let mut reached = reached.borrow_mut();
+                reached.add(&coverage);
+                if reached.walks.is_multiple_of(1000) {
+                    progress(&reached, campaign);
+                }
                 Ok(())
             }
             Err(failure) => {
@@ -192,6 +196,15 @@ pub fn shortest<B: Backend>(bug: Bug, campaign: Campaign) -> Result<Coverage, (W
         },
         Err(error) => panic!("seed {}: {error}", campaign.seed),
     }
+}
+
+#[expect(clippy::print_stderr, reason = "a long campaign says how far it is")]
+fn progress(reached: &Coverage, campaign: Campaign) {
+    let Coverage { walks, requests, crashes, faults, .. } = reached;
+    eprintln!(
+        "seed {}: {walks} of {} walks, {requests} requests, {crashes} crashes, {faults} turns with faults",
+        campaign.seed, campaign.walks
+    );
 }
 
 /// Makes the tests of the protocol on one [`Backend`]: random walks, and the walks that once went wrong.
