@@ -50,6 +50,11 @@ impl Trouble {
         matches!(self, Self::DiesBefore(_) | Self::DiesDuring(_) | Self::DiesAfter(_))
     }
 
+    /// Whether a commit that was answered "unavailable" may have taken effect.
+    pub const fn leaves_writes_open(self) -> bool {
+        matches!(self, Self::Away { applied: true, .. } | Self::Late { .. })
+    }
+
     /// Its name, for the table of what was reached.
     pub const fn name(self) -> &'static str {
         match self {

@@ -227,7 +227,12 @@ impl<B: Backend> Player<B> {
             self.coverage
                 .upheld([Invariant::AvailableWithoutTrouble, Invariant::NothingUnforeseen]);
         }
-        let found = check(&self.worlds, &asked, self.now)?;
+        let mut possible = asked;
+        if struck && trouble.leaves_writes_open() {
+            let twins = overtaken(&possible);
+            possible.extend(twins);
+        }
+        let found = check(&self.worlds, &possible, self.now)?;
         self.coverage.upheld(found.upheld);
         self.coverage.worlds(found.worlds.len());
         self.worlds = found.worlds;
@@ -303,6 +308,25 @@ impl<B: Backend> Player<B> {
         }
         kept
     }
+}
+
+/// A write of which the store did not say whether it happened is sent again. If somebody else has
+/// replaced it meanwhile, the request is decided anew, and may be refused for what it has done itself: of
+/// several redemptions of one code, the first one was written, the second one was a replay and ended the
+/// authorization, and then the first one finds it ended. So such a request may have had an effect before
+/// it was refused.
+fn overtaken(asked: &[Asked]) -> Vec<Asked> {
+    let overlaps = |one: &Asked| {
+        let others = asked.iter().filter(|other| other.from != one.from);
+        others.into_iter().any(|other| other.from < one.until && one.from < other.until)
+    };
+    let decided_anew = |one: &&Asked| {
+        let answers = &one.answer;
+        matches!(answers, Answer::Refused(_) | Answer::ErrorPage | Answer::Registered { .. })
+            && overlaps(one)
+    };
+    let lost = |one: &Asked| Asked { answer: Answer::Lost, until: u32::MAX, ..one.clone() };
+    asked.iter().filter(decided_anew).map(lost).collect()
 }
 
 /// What a person does in a browser.

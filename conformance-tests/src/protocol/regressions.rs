@@ -1,8 +1,8 @@
 //! Walks that once went wrong.
 
 use super::gate::Trouble;
-use super::request::WEB;
-use super::walk::{First, Step, Turn, Walk};
+use super::request::{Proof, WEB};
+use super::walk::{First, Step, Turn, Walk, Who};
 
 fn turn(steps: &[Step]) -> Turn {
     Turn { first: First::Nothing, steps: steps.to_vec(), order: Vec::new(), trouble: Trouble::None }
@@ -11,6 +11,9 @@ fn turn(steps: &[Step]) -> Turn {
 /// Each with what went wrong.
 pub fn walks() -> Vec<(&'static str, Walk)> {
     let connect = Step::Connect { user: 0, client: WEB, scope: 0b11, tick: 0b11, redeem: false };
+    let connected = Step::Connect { user: 0, client: WEB, scope: 0b11, tick: 0b11, redeem: true };
+    let redeem =
+        Step::Redeem { code: 0, who: Who::Owner, verifier: Proof::Right, redirect: Proof::Right };
     let again = Step::Answer { pending: 0, tick: 0b11 };
     vec![
         (
@@ -20,6 +23,30 @@ pub fn walks() -> Vec<(&'static str, Walk)> {
         (
             "a consent page that was sent again led to a client that was removed",
             vec![turn(&[connect]), turn(&[Step::Remove { client: WEB }]), turn(&[again, again])],
+        ),
+        (
+            "of three redemptions, one was written without an answer, the second was a replay of it, and \
+             the reference did not know why the first was refused",
+            vec![
+                turn(&[connect]),
+                Turn {
+                    order: vec![177, 3, 53, 221],
+                    trouble: Trouble::Away { at: 1, calls: 1, applied: true },
+                    ..turn(&[redeem, redeem, redeem])
+                },
+            ],
+        ),
+        (
+            "a page that was refused finished a withdrawal that a crash had cut short, and the reference \
+             did not know",
+            vec![
+                turn(&[connected]),
+                Turn {
+                    trouble: Trouble::DiesAfter(2),
+                    ..turn(&[Step::Withdraw { user: 0, client: WEB }])
+                },
+                Turn { first: First::LookAround, ..turn(&[again]) },
+            ],
         ),
     ]
 }
