@@ -58,7 +58,7 @@ impl From<DateTime<Utc>> for Timestamp {
 
 impl From<Timestamp> for DateTime<Utc> {
     fn from(instant: Timestamp) -> Self {
-        DateTime::from_timestamp_millis(instant.0).unwrap_or(if instant.0 < 0 {
+        DateTime::from_timestamp_millis(instant.0).unwrap_or(if instant.0.is_negative() {
             DateTime::<Utc>::MIN_UTC
         } else {
             DateTime::<Utc>::MAX_UTC
@@ -90,6 +90,8 @@ mod tests {
         assert_eq!(end, Timestamp::from_millis(i64::MAX));
         assert_eq!(Timestamp::from_millis(i64::MIN).since(end), Duration::ZERO);
         assert_eq!(DateTime::<Utc>::from(end), DateTime::<Utc>::MAX_UTC);
+        let begin = Timestamp::from_millis(i64::MIN);
+        assert_eq!(DateTime::<Utc>::from(begin), DateTime::<Utc>::MIN_UTC);
     }
 
     #[test]
