@@ -33,6 +33,9 @@ pub struct Found {
     pub upheld: BTreeSet<Invariant>,
 }
 
+/// A search that gets this far has gone astray.
+const TOO_MANY: usize = 100_000;
+
 /// Where a search stands: how far each request has got, in a world.
 type State = (Vec<Progress>, World);
 
@@ -55,6 +58,7 @@ pub fn check(worlds: &BTreeSet<World>, asked: &[Asked], now: u64) -> Result<Foun
         if !seen.insert((progress.clone(), world.clone())) {
             continue;
         }
+        assert!(seen.len() < TOO_MANY, "there are too many ways to explain {asked:#?}");
         let is_done = |n: usize| progress.get(n) == Some(&Progress::Done);
         let answered = |asked: &Asked| !asked.answer.is_unknown();
         let waiting = |until: u32| {

@@ -122,6 +122,8 @@ pub struct Grant {
     pub stage: Stage,
     /// It is being ended: it may be over already.
     pub dying: Option<(End, Mark)>,
+    /// Its end was begun and cut short: it is over, or not, and the next answer about it will tell.
+    pub unsure: Option<End>,
     /// Somebody was refused at it: if it suffers now, that is why.
     pub provoked: bool,
     /// It was seen to be over.
@@ -372,6 +374,7 @@ impl Grant {
             user: None,
             stage,
             dying: None,
+            unsure: None,
             provoked: false,
             seen_over: false,
             texts: BTreeSet::new(),
@@ -387,6 +390,7 @@ impl Grant {
             self.stage = Stage::Over(end);
         }
         self.dying = None;
+        self.unsure = None;
     }
 
     fn active(&self) -> Option<&Active> {
@@ -495,12 +499,17 @@ impl World {
             | Request::Decide { browser, .. } => Some(*browser),
             _ => None,
         };
-        let mut worlds = vec![self.clone()];
-        if let Some((no, end)) = grant.and_then(|no| Some((no, self.grants.get(&no)?.dying?.0))) {
+        let mut alive = self.clone();
+        let mut worlds = Vec::new();
+        if let Some((no, found)) = grant.and_then(|no| Some((no, self.grants.get(&no)?)))
+            && let Some(end) = found.unsure.or(found.dying.map(|(end, _)| end))
+        {
             let mut over = self.clone();
             over.grants.entry(no).and_modify(|grant| grant.end(end));
             worlds.push(over);
+            alive.grants.entry(no).and_modify(|grant| grant.unsure = None);
         }
+        worlds.push(alive);
         let dying = browser.filter(|b| self.session(*b).is_some_and(|session| session.dying));
         for mut world in dying.map(|_| worlds.clone()).unwrap_or_default() {
             world.set_session(dying, None);
@@ -524,22 +533,16 @@ impl World {
         }
     }
 
-    /// Nothing is under way any more: whatever was being ended is over, or lives on.
+    /// Nothing is under way any more: whatever was being ended is over, or lives on. For authorizations,
+    /// of which there may be many, that is left open until somebody looks.
     pub fn at_rest(mut self) -> Vec<World> {
         for user in &mut self.users {
             user.ending = 0;
         }
-        let dying: Vec<_> =
-            self.grants.iter().filter_map(|(no, grant)| Some((*no, grant.dying?.0))).collect();
-        let mut worlds = vec![self];
-        for (no, end) in dying {
-            for mut world in std::mem::take(&mut worlds) {
-                world.grants.entry(no).and_modify(|grant| grant.dying = None);
-                worlds.push(world.clone());
-                world.grants.entry(no).and_modify(|grant| grant.end(end));
-                worlds.push(world);
-            }
+        for grant in self.grants.values_mut() {
+            grant.unsure = grant.dying.take().map(|(end, _)| end).or(grant.unsure);
         }
+        let mut worlds = vec![self];
         for browser in 0..worlds.first().map_or(0, |world| world.sessions.len()) {
             for mut world in std::mem::take(&mut worlds) {
                 if let Some(mut session) = world.session(browser).filter(|session| session.dying) {
