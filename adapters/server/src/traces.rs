@@ -208,8 +208,10 @@ pub fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<(), ExplainEr
     };
     let mut chosen = VecDeque::new();
     let mut unreadable = None;
-    for (at, line) in input.lines().enumerate() {
+    // Not `lines`: what a full disk cut short may end in half a character.
+    for (at, line) in input.split(b'\n').enumerate() {
         let line = line.map_err(read_error)?;
+        let line = String::from_utf8_lossy(&line);
         if line.trim().is_empty() {
             continue;
         }

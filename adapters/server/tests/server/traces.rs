@@ -62,6 +62,11 @@ fn what_cannot_be_explained_is_said() {
     let ran = world.run(&["explain", "spoiled"]);
     assert_eq!(ran.status.code(), Some(1));
     assert!(ran.stderr.contains("spoiled, line 2: this is not a trace"), "{}", ran.stderr);
+    // Cut short in the middle of a character.
+    std::fs::write(world.root().join("cut"), b"{\"format\":1,\"x\":\"\xc3\n{\"format\":7}\n")
+        .expect("written");
+    let ran = world.run(&["explain", "cut"]);
+    assert!(ran.stderr.contains("cut, line 1: this is not a trace"), "{}", ran.stderr);
     let newer = world.run_with(&["explain", "-"], "{\"format\":7}\n");
     assert!(newer.stderr.contains("has format 7, and this version reads 1"), "{}", newer.stderr);
     let failed = world.run(&["explain", "missing"]).failed();
