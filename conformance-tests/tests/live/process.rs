@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -168,10 +169,24 @@ impl Server {
         self.child.wait().expect("it ended");
     }
 
-    /// SIGSTOP: it stands still where it is.
+    /// SIGSTOP: it stands still where it is when this returns, with all its threads.
     pub(crate) fn freeze(&self) {
-        let stopped = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
+        let id = self.child.id().to_string();
+        let stopped = Command::new("kill").args(["-STOP", &id]).status();
         assert!(stopped.expect("kill").success(), "it runs");
+        let stands_still = || {
+            let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("a child");
+            threads.filter_map(Result::ok).all(|thread| {
+                // A thread that has ended meanwhile does nothing either.
+                let stat = std::fs::read_to_string(thread.path().join("stat"));
+                stat.map_or(true, |stat| stat.contains(") T "))
+            })
+        };
+        let begun = Instant::now();
+        while !stands_still() {
+            assert!(begun.elapsed() < PATIENCE, "it does not stop\n{}", patience::servers());
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -63,11 +63,7 @@ async fn hostile_bytes_get_the_named_error_and_harm_nobody() {
     }
     let not_utf8 =
         b"GET /authorize?client_id=\xff HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(&server.address).await.expect("the server listens");
-    stream.write_all(not_utf8).await.expect("written");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("closed");
-    assert_eq!(status(&String::from_utf8_lossy(&answer)), 400);
+    assert_eq!(status(&raw(&server, not_utf8).await), 400);
 
     // A client that goes away in the middle of its request, or of its answer, is nobody's problem.
     for bytes in [
