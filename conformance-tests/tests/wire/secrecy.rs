@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::storage::{Kind, Listing};
+use grantor::model::{Grant, GrantState};
+use grantor::storage::{Kind, Listing, Record};
 
 use crate::world::{
     Browser, PASSWORD, SERVICE, Tokens, VERIFIER, World, authorize_url, hidden, renewal,
@@ -174,4 +175,32 @@ async fn a_copy_of_the_store_redeems_nothing() {
         }
     }
     assert_eq!(world.refresh(&client, &tokens.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn no_trace_leads_from_one_refresh_token_to_another() {
+    // ATTACKS D02, K02: with the nonce the current token could be made out of the retired one, with the
+    // family one that was never issued would pass for retired and end the authorization.
+    let world = World::new();
+    let client = world.public().await;
+    let tokens = world.tokens(&client).await;
+    world.refresh(&client, &tokens.refresh).await;
+    world.refresh(&client, &tokens.refresh).await;
+    let grants = world.storage.list(&Listing::Kind(Kind::Grant), None, 10).await.expect("listed");
+    let found = world.storage.load(&grants.keys).await.expect("loaded");
+    let stored = found.into_iter().flatten().next().expect("one authorization").value;
+    let record = Record::decode(Kind::Grant, &stored).expect("whole");
+    let Record::Grant(Grant { state: GrantState::Active(active), .. }) = record else {
+        panic!("it was refreshed")
+    };
+    let refresh = active.refresh.expect("it was refreshed");
+    let nonce = refresh.previous.expect("it was rotated").nonce;
+    let mut traces = Vec::new();
+    for trace in world.traces() {
+        spread(&serde_json::from_str(&trace.to_json()).expect("JSON"), &mut traces);
+    }
+    for secret in [refresh.family, nonce] {
+        assert!(holds(&stored, &secret), "the form in which it is looked for");
+        assert!(!holds(&traces, &secret));
+    }
 }

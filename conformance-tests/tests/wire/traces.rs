@@ -115,6 +115,17 @@ async fn why_a_browser_was_sent_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_a_stranger_sent_stays_in_its_line() {
+    // ATTACKS J03.
+    let world = World::new();
+    let forged = "/authorize?client_id=x%0Areplayed%20%20forged%0D%1B%5B2J&redirect_uri=%C2%9Bx%07";
+    Browser::default().get(&world, forged).await;
+    let text = last(&world);
+    assert!(!text.lines().any(|line| line.starts_with("replayed  forged")), "{text}");
+    assert!(!text.replace('\n', "").contains(char::is_control), "{text}");
+}
+
+#[tokio::test]
 async fn a_trace_is_found_by_its_client_step_and_audit_line() {
     let world = World::new();
     let client = world.confidential().await;

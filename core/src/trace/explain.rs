@@ -24,6 +24,9 @@ impl fmt::Display for Explanation {
         for (label, lines) in &self.sections {
             let mut label = *label;
             for line in lines {
+                // What a stranger sent must neither drive the reader's terminal nor pass for a line
+                // of this text.
+                let line = line.replace(char::is_control, "\u{fffd}");
                 writeln!(f, "{label:<9} {line}")?;
                 label = "";
             }
@@ -147,7 +150,9 @@ fn asked(question: &Recorded) -> Vec<String> {
             say("an authorization".to_owned());
             for (name, value) in parameters {
                 say(match name.as_str() {
-                    "state" => format!("state of {} bytes", value.len()),
+                    "state" | "request" | "request_uri" => {
+                        format!("{name} of {} bytes", value.len())
+                    }
                     _ => format!("{name} \"{value}\""),
                 });
             }

@@ -10,7 +10,7 @@
 //!
 //! A trace holds no secret. Everything secret that was presented (codes, tokens, client secrets,
 //! verifiers, cookies, `state`) is exchanged for something of the same form that opens nothing, in the
-//! request and, as a hash, in the records alike. The decision about the one is the decision about the
+//! request and, as a hash, in the records alike; so is what a record knows refresh tokens by. The decision about the one is the decision about the
 //! other; a trace says so itself ([`is_faithful`](Trace::is_faithful)). What the decision made new (tokens,
 //! the name of a new record) is as made up; [`audit`](Trace::audit) has the real names. A trace does hold what an audit log holds, and what
 //! the records do: who asked for what, user names, redirection URIs. Keep it as you keep that.
@@ -18,7 +18,8 @@
 //! Recorded are the decisions about requests from outside: at the token, revocation, introspection
 //! and authorization endpoints, on the consent page, and at protected resources. Not recorded are
 //! requests that no decision was made about, because they were not understood or nothing could be
-//! loaded (the audit log has those), the look that is taken once more before a code is handed out, and
+//! loaded (the audit log has those), the look that is taken once more before a code is handed out, that
+//! a wrong client secret was one too many (the trace has that it was wrong), signing in and out, and
 //! what operators do.
 
 mod decided;

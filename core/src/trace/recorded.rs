@@ -173,7 +173,10 @@ impl Recorded {
             }
             Question::Authorize { request, browser } => {
                 let mut request = request.clone();
-                request.state = request.state.as_deref().map(Redactor::state);
+                // The latter two are refused whatever they say, and say what `state` says.
+                for text in [&mut request.state, &mut request.request, &mut request.request_uri] {
+                    *text = text.as_deref().map(Redactor::blank);
+                }
                 let mut parameters = BTreeMap::new();
                 parameters!(request, |name: &str, value: &mut Option<String>| {
                     parameters.extend(value.take().map(|value| (name.to_owned(), value)));

@@ -43,15 +43,19 @@ impl<'a> Redactor<'a> {
         let families = self.refresh_tokens();
         // A retired refresh token is known by the mark of its family.
         if let Some(token) = families.iter().find(|token| token.is_of_family(secret)) {
-            substitute = RefreshToken::mark(&token.family, &substitute);
+            substitute = RefreshToken::mark(&self.refresh_token(token).family, &substitute);
         }
         self.exchange(secret, &substitute);
         // Records also hold hashes of what was derived from a secret.
         self.exchange(&code_secret(secret), &code_secret(&substitute));
         for token in families {
-            if let Some(previous) = &token.previous {
-                let derive = |from| Successor::derive(from, &token.family, &previous.nonce);
-                let (real, ours) = (derive(secret), derive(&substitute));
+            let successor = |token: &RefreshToken, from| {
+                let previous = token.previous.as_ref()?;
+                Some(Successor::derive(from, &token.family, &previous.nonce))
+            };
+            let real = successor(&token, secret);
+            let ours = successor(&self.refresh_token(&token), &substitute);
+            if let Some((real, ours)) = real.zip(ours) {
                 self.exchange(&real.refresh, &ours.refresh);
                 self.exchange(&real.access, &ours.access);
             }
@@ -102,9 +106,28 @@ impl<'a> Redactor<'a> {
         SecretString::of(&ours).expose().to_owned()
     }
 
-    /// `state` may be a secret of the client; only its length is ever looked at.
-    pub(super) fn state(state: &str) -> String {
-        "x".repeat(state.len())
+    /// Text that may hold a secret of the client, such as `state`, where at most its length is ever
+    /// looked at.
+    pub(super) fn blank(text: &str) -> String {
+        "x".repeat(text.len())
+    }
+
+    /// The refresh side of a record with another family and another nonce. Whoever knew the real ones
+    /// could end the authorization with a refresh token that was never issued, and could make the
+    /// current one out of the retired one.
+    fn refresh_token(&self, token: &RefreshToken) -> RefreshToken {
+        let exchanged = |bytes: &[u8; 16]| {
+            let derived = self.key.derive("grantor trace refresh", bytes);
+            let mut ours = [0; 16];
+            ours.copy_from_slice(derived.expose().split_at(16).0);
+            ours
+        };
+        let mut token = token.clone();
+        token.family = exchanged(&token.family);
+        if let Some(previous) = &mut token.previous {
+            previous.nonce = exchanged(&previous.nonce);
+        }
+        token
     }
 
     /// A record, with everything exchanged that was presented.
@@ -114,9 +137,13 @@ impl<'a> Redactor<'a> {
             let state = match state {
                 GrantState::Pending(pending) => &mut pending.state,
                 GrantState::CodeIssued(code) => &mut code.state,
-                GrantState::Active(_) | GrantState::Revoked(_) => &mut None,
+                GrantState::Active(active) => {
+                    active.refresh = active.refresh.as_ref().map(|token| self.refresh_token(token));
+                    &mut None
+                }
+                GrantState::Revoked(_) => &mut None,
             };
-            *state = state.as_deref().map(Self::state);
+            *state = state.as_deref().map(Self::blank);
         }
         let mut bytes = record.encode().ok()?;
         // 256 bits do not occur by accident, so this needs to know nothing about the record.
