@@ -45,8 +45,9 @@
 //! * **A failed `fsync`.** The kernel forgets what it could not write, and a second `fsync` would
 //!   succeed. Everything is refused from then on, reads too (they could show what is not on the
 //!   disk), until the process starts again and everything is read from the disk.
-//! * **A disk that does not answer** within [`SledConfig::patience`]: everything is refused, and served
-//!   again when it does. What was under way may have happened or not.
+//! * **A disk that does not answer** within [`SledConfig::patience`]: whoever waits for it is refused, and
+//!   everybody else, until it does. What was under way may have happened or not. (A call that sled
+//!   itself holds up is not freed by this.)
 //! * **Damaged files.** [`SledStorage::open`] reads and checks everything, and checks that nothing is
 //!   missing, which sled does not: see the source of `ledger`. It takes about a second for each
 //!   million records (extrapolated from 185,000).
@@ -132,11 +133,11 @@ impl SledConfig {
         self
     }
 
-    /// How long the disk may take to make a commit durable before everything is refused. It is
-    /// noticed at most a quarter later.
+    /// How long the disk may take to make a commit durable before everything is refused, at least a
+    /// millisecond. It is noticed at most a quarter later.
     #[must_use]
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.max(Duration::from_millis(1));
         self
     }
 

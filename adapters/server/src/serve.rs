@@ -111,7 +111,12 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     }
     trigger.stop();
     tokio::select! {
-        () = signals.next() => tracing::warn!("stopped without waiting"),
+        () = signals.next() => {
+            tracing::warn!("stopped without waiting");
+            // Closing the store would wait for a disk that perhaps does not answer. What was
+            // answered is durable.
+            std::process::exit(0);
+        }
         ended = finish(&mut parts) => {
             ended?;
             tracing::info!("stopped");

@@ -88,6 +88,9 @@ async fn nothing_that_opens_anything_is_stored_or_logged() {
     for client in [world.confidential().await, world.public().await, world.without_pkce().await] {
         secrets.extend(client.client_secret.iter().map(|secret| secret.expose().to_owned()));
         let mut browser = Browser::default();
+        // An old client, whose challenge is its verifier.
+        let plain = [("code_challenge", Some(VERIFIER)), ("code_challenge_method", Some("plain"))];
+        browser.get(&world, &authorize_url(&client, &plain)).await.told("invalid_request");
         let page = browser.open(&world, &authorize_url(&client, &[])).await;
         secrets.extend(hidden(&page).into_iter().map(|(_, value)| value));
         browser.sign_in(&world, &page, "alice", "a wrong password").await;

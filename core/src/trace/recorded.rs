@@ -177,6 +177,10 @@ impl Recorded {
                 for text in [&mut request.state, &mut request.request, &mut request.request_uri] {
                     *text = text.as_deref().map(Redactor::blank);
                 }
+                // With any other method the challenge may be the verifier itself.
+                if request.code_challenge_method.as_deref() != Some("S256") {
+                    request.code_challenge = request.code_challenge.as_deref().map(Redactor::blank);
+                }
                 let mut parameters = BTreeMap::new();
                 parameters!(request, |name: &str, value: &mut Option<String>| {
                     parameters.extend(value.take().map(|value| (name.to_owned(), value)));
