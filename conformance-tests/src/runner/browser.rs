@@ -130,6 +130,30 @@ impl Browser {
         Self { jar: CookieStore::new(), home: self.home.clone() }
     }
 
+    /// The names of its cookies.
+    pub(crate) fn cookie_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.jar.iter_unexpired().map(|cookie| cookie.name().to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The same browser after its user deleted the cookies of this name.
+    pub(crate) fn without_cookie(&self, name: &str) -> Self {
+        let mut copy = self.clone();
+        let found: Vec<(String, String)> = copy
+            .jar
+            .iter_any()
+            .filter(|cookie| cookie.name() == name)
+            .map(|cookie| (String::from(&cookie.domain), String::from(&cookie.path)))
+            .collect();
+        for (domain, path) in found {
+            copy.jar.remove(&domain, &path, name);
+        }
+        copy
+    }
+
     /// One request, with the cookies that belong to the address.
     pub(crate) async fn send(
         &mut self,

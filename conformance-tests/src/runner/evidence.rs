@@ -88,7 +88,7 @@ fn secret_header(name: &HeaderName, value: &str, secrets: &Secrets) -> String {
                     let text = if is_hidden { hidden } else { "\u{2039}cookie\u{203a}".to_owned() };
                     format!("{name}={text}")
                 }
-                _ => part.to_owned(),
+                _ => secrets.hide(part),
             })
             .collect::<Vec<_>>()
             .join("; ");
@@ -117,10 +117,27 @@ fn body(out: &mut String, headers: &HeaderMap, bytes: &[u8], secrets: &Secrets) 
         && value.is_object()
     {
         secrets.json(&value).to_string()
+    } else if media_type.starts_with("text/html") {
+        secrets.hide(&without_styles(&text))
     } else {
         secrets.hide(&text)
     };
     let _ = writeln!(out, "\n{}", clip(&text, MAX_BODY));
+}
+
+/// A page without what is in its `<style>` elements: what is left has more to say.
+fn without_styles(html: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = html;
+    while let Some((before, style)) = rest.split_once("<style") {
+        let (_, after) = style.split_once("</style>").unwrap_or_default();
+        shown.push_str(before);
+        shown.push_str("<style>\u{2026}</style>");
+        rest = after;
+    }
+    shown.push_str(rest);
+    // And without the empty lines that templates leave behind.
+    shown.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn clip(text: &str, at: usize) -> String {
@@ -135,6 +152,15 @@ fn clip(text: &str, at: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_shown_without_their_styles() {
+        let page = "<p>one\n\n  \n<style media=x>p { color: red }</style>two<style>unclosed";
+        assert_eq!(
+            without_styles(page),
+            "<p>one\n<style>\u{2026}</style>two<style>\u{2026}</style>"
+        );
+    }
 
     #[test]
     fn no_secret_is_in_the_evidence() {
@@ -154,7 +180,7 @@ mod tests {
             status: http::StatusCode::OK,
             headers: HeaderMap::from_iter([(
                 header::SET_COOKIE,
-                http::HeaderValue::from_static("session=the-new-one; Path=/; HttpOnly"),
+                http::HeaderValue::from_static("session=the-new-one; Path=/the-secret; HttpOnly"),
             )]),
             body: "{\"access_token\":\"the-access-token\",\"expires_in\":5}".into(),
         };
@@ -163,7 +189,7 @@ mod tests {
         for secret in ["the-", "wonderland", "Y2xp"] {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
-        assert!(text.contains("Path=/; HttpOnly") && text.contains("expires_in"), "{text}");
+        assert!(text.contains("; HttpOnly") && text.contains("expires_in"), "{text}");
         assert_eq!(omitted, 0);
     }
 }

@@ -234,7 +234,11 @@ impl Reader {
     }
 
     fn text(&mut self, text: &str) {
-        if self.raw.is_some() {
+        if let Some(element) = &self.raw {
+            if element == "style" {
+                let loaded = loaded_by_style(text).map(|address| ("style".to_owned(), address));
+                self.page.addresses.extend(loaded);
+            }
             return;
         }
         if let Some((field, _)) = &mut self.textarea {
@@ -299,6 +303,16 @@ impl Reader {
     }
 }
 
+/// The addresses in `url(...)` and `@import "..."`.
+fn loaded_by_style(css: &str) -> impl Iterator<Item = String> {
+    let urls = css.split("url(").skip(1).filter_map(|rest| rest.split(')').next());
+    let imports = css.split("@import").skip(1).filter_map(|rest| {
+        let rest = rest.trim_start();
+        rest.starts_with(['"', '\'']).then(|| rest.split(';').next()).flatten()
+    });
+    urls.chain(imports).map(|text| text.trim().trim_matches(['"', '\'']).to_owned())
+}
+
 fn tidy(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -323,6 +337,7 @@ mod tests {
             </form>
             <button form=f name=decision value=deny>Deny</button>
             <a href="/abort">[ Cancel ]</a>
+            <style>@import url(https://fonts.example/a.css); b { background: url("c.png") }</style>
             <meta http-equiv=Refresh content="0; url='/next'"><img src=x onerror=alert(1)>"#,
         );
         assert_eq!(page.forms.len(), 1);
@@ -349,6 +364,9 @@ mod tests {
         assert_eq!(page.links, [Link { target: "/abort".into(), label: "[ Cancel ]".into() }]);
         assert_eq!(page.refresh.as_deref(), Some("/next"));
         assert_eq!(page.inline_scripts, 2);
+        let styled = page.addresses.iter().filter(|(element, _)| element == "style");
+        let styled: Vec<&str> = styled.map(|(_, address)| address.as_str()).collect();
+        assert_eq!(styled, ["https://fonts.example/a.css", "c.png"]);
     }
 
     #[test]

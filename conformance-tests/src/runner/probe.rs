@@ -387,6 +387,16 @@ impl<'a> Probe<'a> {
             .map_err(stuck)
     }
 
+    /// Where an authorization request leads in the end: some servers look at it only after somebody
+    /// has signed in, and then the user who is signed in allows it.
+    pub(crate) async fn reach(&self, ask: &Ask) -> Outcome<Landing> {
+        let first = self.look(ask).await?;
+        if matches!(first, Landing::SignIn(_) | Landing::Consent(_)) {
+            return self.walk(ask, Plan::Allow).await;
+        }
+        Ok(first)
+    }
+
     /// Opens an authorization request in the user's browser and goes as far as planned.
     pub(crate) async fn walk(&self, ask: &Ask, plan: Plan) -> Outcome<Landing> {
         if let Some(hook) = &self.target.hook {

@@ -48,7 +48,13 @@ pub(crate) fn metadata(role: Role, config: &Config, discovered: &Discovered) -> 
     let mut members = Map::new();
     members.insert("client_name".into(), name_of(role).into());
     let is_public = matches!(role, Role::Public | Role::PublicOther | Role::Native);
-    let method = if is_public { AuthMethod::None } else { secret };
+    let post = AuthMethod::ClientSecretPost;
+    let method = match role {
+        _ if is_public => AuthMethod::None,
+        // So that each way to present a secret has a client.
+        Role::ConfidentialOther if offers(post) => post,
+        _ => secret,
+    };
     members.insert("token_endpoint_auth_method".into(), method.name().into());
     if matches!(role, Role::Service | Role::ResourceServer) {
         members.insert("grant_types".into(), json!(["client_credentials"]));

@@ -13,7 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!(["6749-042", "6749-076"], once, "the same code twice", "tokens, then invalid_grant"),
     check!(["OA21-013"], once_of_many, "the same code 16 times at once", "tokens exactly once"),
     check!(
-        ["6749-043", "9700-023"],
+        ["6749-043"],
         replay_revokes,
         "the same code twice, with everything right; then the tokens of the first time",
         "the access token is inactive, the refresh token is refused"

@@ -484,7 +484,7 @@ async fn no_plain(probe: &Probe<'_>) -> Outcome {
     let ask = probe.ask(client)?;
     let verifier = ask.verifier.clone();
     let ask = ask.with("code_challenge", &verifier).with("code_challenge_method", "plain");
-    super::stopped(&probe.look(&ask).await?, "a request with code_challenge_method=plain")
+    super::stopped(&probe.reach(&ask).await?, "a request with code_challenge_method=plain")
 }
 
 async fn sender_constrained(probe: &Probe<'_>) -> Outcome {

@@ -117,6 +117,33 @@ fn stopped(landing: &Landing, what: &str) -> Outcome {
     }
 }
 
+/// The user saw a page, and nothing was sent anywhere.
+fn shown(landing: &Landing, what: &str) -> Outcome {
+    match landing {
+        Landing::Page(_) => Ok(()),
+        other => Err(Stop::Fail(format!(
+            "{what}: instead of an error page there is {}",
+            other.describe()
+        ))),
+    }
+}
+
+/// One failure of several findings, which tells all of them.
+fn together(findings: Vec<Stop>, of: usize) -> Outcome {
+    let mut reasons = Vec::new();
+    for finding in findings {
+        match finding {
+            Stop::Fail(reason) => reasons.push(reason),
+            other => return Err(other),
+        }
+    }
+    match reasons.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Stop::Fail(one.clone())),
+        all => Err(Stop::Fail(format!("{} of {of}: {}", all.len(), all.join("; ")))),
+    }
+}
+
 /// A code or a token with one character changed; each has one.
 fn mutated(handle: &str) -> Vec<String> {
     let length = handle.len();

@@ -38,8 +38,8 @@ pub(super) const CHECKS: &[Check] = &[
     check!(
         ["HTTP-001"],
         cookie_attributes,
-        "sign-in",
-        "each cookie is HttpOnly and SameSite, and Secure over https"
+        "sign-in; a request without each of the cookies, to see which are the session's",
+        "the cookies of the session are HttpOnly and SameSite; over https they are Secure, with the prefix __Host-"
     ),
     check!(
         ["6749-072"],
@@ -52,12 +52,6 @@ pub(super) const CHECKS: &[Check] = &[
         forgery,
         "the consent form from another browser: without cookies, with the cookies of another session, by GET",
         "no code"
-    ),
-    check!(
-        ["9700-024"],
-        answered_once,
-        "the consent form once more after it was answered",
-        "no second code"
     ),
     check!(
         ["6749-071", "8252-010"],
@@ -224,31 +218,53 @@ async fn see_other(probe: &Probe<'_>) -> Outcome {
     Ok(())
 }
 
+/// The cookies without which the user has to sign in again.
+async fn session_cookies(probe: &Probe<'_>) -> Outcome<Vec<String>> {
+    let browser = probe.signed_in().await?;
+    let ask = probe.ask(probe.any_client()?)?;
+    let mut found = Vec::new();
+    for name in browser.cookie_names() {
+        let mut without = browser.without_cookie(&name);
+        let landing = without
+            .drive(&probe.line, &ask.url(), &ask.redirect_uri, &probe.filler(), Plan::Look)
+            .await
+            .map_err(|stuck| Stop::Inconclusive(stuck.to_string()))?;
+        if matches!(landing, Landing::SignIn(_)) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
 async fn cookie_attributes(probe: &Probe<'_>) -> Outcome {
     let secure = probe.target.issuer.starts_with("https://");
-    let mut seen = 0;
+    let names = session_cookies(probe).await?;
+    let mut seen = false;
     for (_, reply) in story(probe)? {
         for line in reply.headers.get_all(header::SET_COOKIE) {
             let line = String::from_utf8_lossy(line.as_bytes()).into_owned();
-            let name = line.split('=').next().unwrap_or_default().to_owned();
-            let lower = line.to_ascii_lowercase();
-            let has =
-                |attribute: &str| lower.split(';').any(|part| part.trim().starts_with(attribute));
-            // A cookie that is deleted holds nothing.
-            if lower.contains("max-age=0") || lower.contains("01 jan 1970") {
+            let name = line.split('=').next().unwrap_or_default().trim().to_owned();
+            if !names.contains(&name) {
                 continue;
             }
-            seen += 1;
-            require!(has("httponly"), "the cookie {name} is not HttpOnly");
+            seen = true;
+            let lower = line.to_ascii_lowercase();
+            let has =
+                |wanted: &str| lower.split(';').skip(1).any(|part| part.trim().starts_with(wanted));
+            require!(has("httponly"), "the session cookie {name} is not HttpOnly");
             require!(
                 has("samesite=lax") || has("samesite=strict"),
-                "the cookie {name} is neither SameSite=Lax nor Strict"
+                "the session cookie {name} is neither SameSite=Lax nor Strict"
             );
-            require!(has("secure") || !secure, "the cookie {name} is not Secure");
+            require!(!secure || has("secure"), "the session cookie {name} is not Secure");
+            require!(
+                !secure || name.starts_with("__Host-"),
+                "the session cookie {name} has no prefix __Host-"
+            );
         }
     }
-    if seen == 0 {
-        return Err(Stop::Inconclusive("no cookie was set at the sign-in".to_owned()));
+    if !seen {
+        return Err(Stop::Inconclusive("no session cookie was seen at the sign-in".to_owned()));
     }
     Ok(())
 }
@@ -352,20 +368,6 @@ fn shown_redirect<'p>(probe: &Probe<'p>) -> Outcome<&'p str> {
 async fn current(probe: &Probe<'_>) -> Outcome<Browser> {
     let session = probe.target.session.lock().await;
     session.clone().ok_or_else(|| Stop::Inconclusive("there is no session".to_owned()))
-}
-
-async fn answered_once(probe: &Probe<'_>) -> Outcome {
-    probe.signed_in().await?;
-    let shown = consent_page(probe).await?;
-    let allow = probe.filler().decide(&shown, true).map_err(Stop::Inconclusive)?;
-    let mut browser = current(probe).await?;
-    let Some(first) = code_from(probe, &mut browser, allow.clone()).await? else {
-        return Err(Stop::Inconclusive("the consent form yields no code by itself".to_owned()));
-    };
-    // A form that was sent twice by a double click may get the same answer twice.
-    let second = code_from(probe, &mut browser, allow).await?;
-    require!(second.is_none_or(|second| second == first), "the same form yields a second code");
-    Ok(())
 }
 
 async fn asks_again(probe: &Probe<'_>) -> Outcome {

@@ -6,7 +6,7 @@ use crate::runner::config::{Client, Role};
 use crate::runner::probe::{Ask, Grant, Probe, challenge, random};
 use crate::runner::verdict::{Outcome, Stop, require};
 
-use super::{refused, refused_with, stopped, told};
+use super::{refused, refused_with, stopped, together, told};
 
 pub(super) const CHECKS: &[Check] = &[
     check!(
@@ -58,10 +58,16 @@ pub(super) const CHECKS: &[Check] = &[
         "where PKCE is required: invalid_request at the client"
     ),
     check!(
-        ["OA21-010", "OA21-012"],
+        ["OA21-012"],
         challenge_is_required,
-        "a request of a public client without challenge, with an empty one",
+        "a request of a public client without challenge, with an empty one, with an empty one and S256",
         "refused"
+    ),
+    check!(
+        ["OA21-010"],
+        challenge_is_enforced,
+        "the same requests; where there is a code, the code without verifier and with an empty one",
+        "no tokens"
     ),
     check!(
         ["7636-007"],
@@ -205,11 +211,41 @@ async fn missing_challenge(probe: &Probe<'_>) -> Outcome {
     told(&landing, &["invalid_request"], "no challenge").map(drop)
 }
 
-async fn challenge_is_required(probe: &Probe<'_>) -> Outcome {
+/// Requests of a public client that have no challenge, in three spellings.
+fn unchallenged(probe: &Probe<'_>) -> Outcome<(&'static str, [Ask; 3])> {
     let client = probe.client(Role::Public).or_else(|_| probe.client(Role::Native))?;
     let plain = probe.ask(client)?.plain();
-    for ask in [plain.clone(), plain.with("code_challenge", "")] {
-        stopped(&probe.walk(&ask, Plan::Allow).await?, "no challenge")?;
+    let empty = plain.clone().with("code_challenge", "");
+    let of_s256 = empty.clone().with("code_challenge_method", "S256");
+    Ok(("a request without challenge", [plain, empty, of_s256]))
+}
+
+async fn challenge_is_required(probe: &Probe<'_>) -> Outcome {
+    let (what, asks) = unchallenged(probe)?;
+    let mut findings = Vec::new();
+    for (ask, how) in asks.iter().zip(["", ", sent empty", ", sent empty with S256"]) {
+        let landing = probe.walk(ask, Plan::Allow).await?;
+        findings.extend(stopped(&landing, &format!("{what}{how}")).err());
+    }
+    together(findings, asks.len())
+}
+
+async fn challenge_is_enforced(probe: &Probe<'_>) -> Outcome {
+    let client = probe.client(Role::Public).or_else(|_| probe.client(Role::Native))?;
+    let (what, asks) = unchallenged(probe)?;
+    for ask in asks {
+        let Landing::Client(answer) = probe.walk(&ask, Plan::Allow).await? else { continue };
+        let Some(code) = answer.get("code") else { continue };
+        let form = Grant {
+            code: code.to_owned(),
+            verifier: String::new(),
+            redirect_uri: ask.redirect_uri.clone(),
+            answer: answer.clone(),
+        }
+        .form();
+        for form in [form.clone().without("code_verifier"), form] {
+            refused(&probe.token(client, &form).await?, what)?;
+        }
     }
     Ok(())
 }

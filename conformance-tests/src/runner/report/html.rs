@@ -107,6 +107,12 @@ pub fn html(report: &Report) -> Result<String, WriteError> {
         section.passed =
             section.results.iter().filter(|entry| entry.result.verdict == Verdict::Pass).count();
     }
+    let failures: Vec<_> = sections
+        .iter()
+        .flat_map(|section| &section.results)
+        .filter(|entry| entry.kind == "fail")
+        .map(|entry| &entry.result.requirement)
+        .collect();
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.add_filter("marked", marked);
@@ -118,6 +124,7 @@ pub fn html(report: &Report) -> Result<String, WriteError> {
         summary => super::table::summary(report),
         counts => Serde(&counts),
         sections => Serde(&sections),
+        failures => Serde(&failures),
         failed => report.has_failed(),
         day => report.started.format("%-d %B %Y, %H:%M UTC").to_string(),
         took => humantime::format_duration(took).to_string(),

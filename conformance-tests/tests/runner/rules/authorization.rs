@@ -241,7 +241,7 @@ pub(super) fn rules() -> Vec<Rule> {
             next.filter(|_| asked.path() == "/authorize")
         }),
         after("native apps are not asked again", &["6749-071", "8252-010"], replayed),
-        before("a request without PKCE is accepted", &["OA21-010", "OA21-012"], |_, asked| {
+        before("a request without PKCE is accepted", &["OA21-012"], |_, asked| {
             asked.ask(|query| {
                 if get(query, "code_challenge").is_none_or(str::is_empty) {
                     set(query, "code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");

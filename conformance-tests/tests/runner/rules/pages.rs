@@ -4,7 +4,7 @@ use http::header::{self, HeaderName};
 
 use crate::mutants::Rule;
 use crate::rules::{after, as_it_comes, before, both};
-use crate::spoil::{Answered, Asked, get};
+use crate::spoil::{Answered, Asked};
 
 fn without(answered: &mut Answered, name: HeaderName) {
     answered.headers.remove(name);
@@ -105,18 +105,6 @@ pub(super) fn rules() -> Vec<Rule> {
                 asked.set(HeaderName::from_static("sec-fetch-site"), "same-origin");
             }
             None
-        }),
-        after("a form can be answered again", &["9700-024"], |memory, asked, answered| {
-            if !is_consent(asked) {
-                return;
-            }
-            let ticket = get(&asked.form(), "ticket").unwrap_or_default().to_owned();
-            if let Some(count) = memory.words.get(&ticket) {
-                *answered =
-                    Answered::redirect(&format!("{}?code=one-more", crate::front::CALLBACK));
-                let _ = count;
-            }
-            memory.words.insert(ticket, "answered".into());
         }),
         after("types may be guessed", &["HTTP-004"], |_, _, answered| {
             without(answered, header::X_CONTENT_TYPE_OPTIONS);

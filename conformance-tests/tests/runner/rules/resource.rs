@@ -72,13 +72,9 @@ pub(super) fn rules() -> Vec<Rule> {
                 answered.set(header::WWW_AUTHENTICATE, &challenge);
             });
         }),
-        after(
-            "a bad token is forbidden",
-            &["6750-008", "6749-068", "6750-005"],
-            |_, asked, answered| {
-                refused(asked, answered, |answered| answered.status = 403);
-            },
-        ),
+        after("a bad token is forbidden", &["6750-008"], |_, asked, answered| {
+            refused(asked, answered, |answered| answered.status = 403);
+        }),
         after("no token is a bad token", &["6750-009"], |_, asked, answered| {
             refused(asked, answered, |answered| {
                 answered.set(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"");

@@ -247,13 +247,13 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         after(
             "a code works again, with other tokens",
-            &["6749-042", "6749-076", "OA21-013"],
+            &["6749-042", "6749-076", "9700-024", "OA21-013"],
             issued_again,
         ),
         after("whoever has an old code ends the session", &["OA21-020"], touchy),
         both(
             "a replay revokes nothing",
-            &["6749-043", "9700-023"],
+            &["6749-043"],
             |memory, asked| {
                 let form = asked.form();
                 let used = get(&form, "code").is_some_and(|code| memory.words.contains_key(code));
