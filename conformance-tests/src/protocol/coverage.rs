@@ -21,6 +21,8 @@ pub struct Coverage {
     pub crashes: u64,
     pub faults: u64,
     pub most_worlds_at_once: usize,
+    /// Walks that ended early, since too much had become possible to go on.
+    pub cut_short: u64,
     /// Requests with their answers, troubles, and what else happened.
     pub reached: BTreeMap<String, u64>,
     /// How often each invariant was checked against something that could have broken it.
@@ -88,6 +90,7 @@ impl Coverage {
         self.storage_calls += other.storage_calls;
         self.crashes += other.crashes;
         self.faults += other.faults;
+        self.cut_short += other.cut_short;
         self.most_worlds_at_once = self.most_worlds_at_once.max(other.most_worlds_at_once);
         for (what, count) in &other.reached {
             *self.reached.entry(what.clone()).or_default() += count;
@@ -235,8 +238,8 @@ impl fmt::Display for Coverage {
         )?;
         writeln!(
             f,
-            "{} crashes, {} turns with other faults, {} possible worlds at most",
-            self.crashes, self.faults, self.most_worlds_at_once
+            "{} crashes, {} turns with other faults, {} possible worlds at most, {} walks cut short",
+            self.crashes, self.faults, self.most_worlds_at_once, self.cut_short
         )?;
         for (what, count) in &self.reached {
             writeln!(f, "{count:>10}  {what}")?;

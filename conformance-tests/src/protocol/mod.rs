@@ -244,6 +244,7 @@ pub fn report(coverage: &Coverage) {
         coverage.walks < ENOUGH_WALKS || missing.is_empty(),
         "these walks never reached {missing:?}: what they do not reach, they do not check"
     );
+    assert!(coverage.cut_short * 50 <= coverage.walks, "too many walks were cut short");
     assert!(coverage.walks < 10 || troubles < 8, "these walks met no trouble at all");
 }
 
