@@ -14,7 +14,11 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::PrivateKeyDer;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::spoil::{Answered, Asked, Spoil};
 
@@ -40,17 +44,36 @@ fn alice() -> Account {
     Account::new(Subject::parse("user-1").expect("a subject"), "alice")
 }
 
+/// How a front is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    /// The path of the issuer.
+    pub(crate) path: &'static str,
+    /// Over TLS.
+    pub(crate) tls: bool,
+    /// Clients register themselves, and none is there already.
+    pub(crate) registers: bool,
+}
+
 /// A server that listens, and everything that a run needs to know about it.
 pub(crate) struct Front {
     pub(crate) config: Config,
+    /// The authority that has signed its certificate.
+    authority: Option<NamedTempFile>,
     spoil: Arc<Mutex<Spoil>>,
 }
 
 impl Front {
     /// A good server with a protected resource and a client of each role.
     pub(crate) async fn start() -> Self {
+        Self::shaped(Shape::default()).await
+    }
+
+    pub(crate) async fn shaped(shape: Shape) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let origin = format!("{}://{address}", if shape.tls { "https" } else { "http" });
+        let issuer = format!("{origin}{}", shape.path);
         let mut policy = Policy::default();
         for (name, text) in [("read", "See your calendar"), ("write", "Change your calendar")] {
             let name = grantor::model::ScopeToken::parse(name).expect("a scope");
@@ -62,10 +85,23 @@ impl Front {
             .policy(policy)
             .build()
             .expect("a server");
-        let config = furnished(&server, &issuer).await;
+        let mut config = Config {
+            issuer: Some(issuer),
+            scope: Some("read write".to_owned()),
+            resource: Some(format!("{origin}/resource")),
+            ..Config::default()
+        };
+        config.user.username = Some("alice".to_owned());
+        config.user.password = Some(Secret::new(PASSWORD));
+        let registrar = shape.registers.then(|| format!("{origin}/register"));
+        if registrar.is_none() {
+            furnish(&server, &mut config).await;
+        }
         let spoil = Arc::new(Mutex::new(Spoil::default()));
-        tokio::spawn(listen(listener, server, Arc::clone(&spoil)));
-        Self { config, spoil }
+        let (tls, authority) = shape.tls.then(certified).unzip();
+        let house = House { server, registrar, spoil: Arc::clone(&spoil), tls };
+        tokio::spawn(listen(listener, Arc::new(house)));
+        Self { config, authority, spoil }
     }
 
     /// From now on requests and answers are spoilt so.
@@ -75,7 +111,8 @@ impl Front {
 
     /// The options of a run against this server.
     pub(crate) fn options(&self) -> Options {
-        Options { config: self.config.clone(), ..Options::default() }
+        let authority = self.authority.as_ref().map(|file| file.path().to_owned());
+        Options { config: self.config.clone(), authority, ..Options::default() }
     }
 
     /// Runs the checks of requirements that begin so.
@@ -99,16 +136,9 @@ impl Observer for Quiet {
     fn note(&mut self, _: &str) {}
 }
 
-async fn furnished(server: &AuthorizationServer, issuer: &str) -> Config {
+/// A client of each role.
+async fn furnish(server: &AuthorizationServer, config: &mut Config) {
     let both: ScopeSet = "read write".parse().expect("scopes");
-    let mut config = Config {
-        issuer: Some(issuer.to_owned()),
-        scope: Some("read write".to_owned()),
-        resource: Some(format!("{issuer}/resource")),
-        ..Config::default()
-    };
-    config.user.username = Some("alice".to_owned());
-    config.user.password = Some(Secret::new(PASSWORD));
     let confidential = |name: &str| Registration::confidential(name, CALLBACK, both.clone());
     let public = |name: &str, uri: &str| Registration::public(name, uri, both.clone());
     let several =
@@ -138,7 +168,6 @@ async fn furnished(server: &AuthorizationServer, issuer: &str) -> Config {
         let registered = server.register_client(&registration).await.expect("registered");
         config.clients.insert(role, client(&registered, &registration));
     }
-    config
 }
 
 fn client(registered: &Registered, registration: &Registration) -> Client {
@@ -152,25 +181,67 @@ fn client(registered: &Registered, registration: &Registration) -> Client {
     }
 }
 
-async fn listen(listener: TcpListener, server: AuthorizationServer, spoil: Arc<Mutex<Spoil>>) {
+/// A certificate for this machine, and a file with the authority that signed it.
+fn certified() -> (TlsAcceptor, NamedTempFile) {
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("signed");
+    let mut file = NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, signed.cert.pem().as_bytes()).expect("written");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .expect("a certificate");
+    (TlsAcceptor::from(Arc::new(config)), file)
+}
+
+struct House {
+    server: AuthorizationServer,
+    /// Where clients register, if they do.
+    registrar: Option<String>,
+    spoil: Arc<Mutex<Spoil>>,
+    tls: Option<TlsAcceptor>,
+}
+
+async fn listen(listener: TcpListener, house: Arc<House>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (server, spoil) = (server.clone(), Arc::clone(&spoil));
+        let house = Arc::clone(&house);
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let (server, spoil) = (server.clone(), Arc::clone(&spoil));
-                async move { answer(&server, &spoil, request).await }
-            });
-            // A connection that ends badly is its client's concern.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let mut first = [0];
+            // A client hello begins so; nothing else is understood where there is TLS, unless that is spoilt.
+            let greets = stream.peek(&mut first).await.is_ok() && first == [0x16];
+            let in_clear = house.spoil.lock().expect("lock").in_clear;
+            match &house.tls {
+                Some(tls) if greets => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve_connection(stream, house).await;
+                    }
+                }
+                Some(_) if !in_clear => {}
+                _ => serve_connection(stream, house).await,
+            }
         });
     }
 }
 
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    house: Arc<House>,
+) {
+    let service = service_fn(move |request| {
+        let house = Arc::clone(&house);
+        async move { answer(&house, request).await }
+    });
+    // A connection that ends badly is its client's concern.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
 async fn answer(
-    server: &AuthorizationServer,
-    spoil: &Mutex<Spoil>,
+    house: &House,
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
@@ -180,12 +251,12 @@ async fn answer(
         headers: parts.headers,
         body: body.collect().await?.to_bytes().to_vec(),
     };
-    let early = spoil.lock().expect("lock").request(&mut asked);
+    let early = house.spoil.lock().expect("lock").request(&mut asked);
     let mut answered = match early {
         Some(answered) => answered,
-        None => serve(server, &asked).await,
+        None => serve(house, &asked).await,
     };
-    spoil.lock().expect("lock").answer(&asked, &mut answered);
+    house.spoil.lock().expect("lock").answer(&asked, &mut answered);
     answered.headers.remove(header::CONTENT_LENGTH);
     let mut response = Response::new(Full::new(Bytes::from(answered.body)));
     *response.status_mut() = StatusCode::from_u16(answered.status).expect("a status");
@@ -193,7 +264,7 @@ async fn answer(
     Ok(response)
 }
 
-async fn serve(server: &AuthorizationServer, asked: &Asked) -> Answered {
+async fn serve(house: &House, asked: &Asked) -> Answered {
     let mut request = Request::new(Bytes::from(asked.body.clone()));
     *request.method_mut() = asked.method.parse().expect("a method");
     *request.headers_mut() = asked.headers.clone();
@@ -201,15 +272,28 @@ async fn serve(server: &AuthorizationServer, asked: &Asked) -> Answered {
         return Answered { status: 400, headers: HeaderMap::new(), body: Vec::new() };
     };
     *request.uri_mut() = uri;
+    if let Some(registrar) = &house.registrar
+        && asked.path().starts_with("/register")
+    {
+        return crate::registrar::answer(&house.server, registrar, asked).await;
+    }
     let response = if asked.path() == "/resource" {
         let scope = ScopeSet::default();
-        match server.authorize_resource(request.headers(), request.uri(), &scope).await {
+        match house.server.authorize_resource(request.headers(), request.uri(), &scope).await {
             Ok(_) => Response::new(Bytes::from("the events of the day")),
             Err(refused) => refused,
         }
     } else {
-        server.handle(request).await
+        house.server.handle(request).await
     };
     let (parts, body) = response.into_parts();
-    Answered { status: parts.status.as_u16(), headers: parts.headers, body: body.to_vec() }
+    let mut answered =
+        Answered { status: parts.status.as_u16(), headers: parts.headers, body: body.to_vec() };
+    if let Some(registrar) = &house.registrar
+        && asked.path().starts_with("/.well-known/oauth-authorization-server")
+    {
+        let at = serde_json::json!(registrar);
+        answered.edit(|members| drop(members.insert("registration_endpoint".into(), at)));
+    }
+    answered
 }

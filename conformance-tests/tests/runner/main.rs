@@ -12,6 +12,8 @@ mod binary;
 mod front;
 mod mutants;
 mod ours;
+mod registrar;
 mod reports;
 mod rules;
+mod shapes;
 mod spoil;

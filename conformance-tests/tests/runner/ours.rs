@@ -14,7 +14,7 @@ const KNOWN: [(&str, &str); 4] = [
 ];
 
 #[track_caller]
-fn passes(report: &Report) {
+pub(crate) fn passes(report: &Report) {
     for result in &report.results {
         let known = KNOWN.iter().any(|(id, _)| *id == result.requirement.id);
         let fine = match result.verdict {

@@ -178,6 +178,8 @@ pub(crate) type After = fn(&mut Memory, &Asked, &mut Answered);
 pub(crate) struct Spoil {
     pub(crate) before: Before,
     pub(crate) after: After,
+    /// A server with TLS answers without TLS as well.
+    pub(crate) in_clear: bool,
     memory: Memory,
 }
 
@@ -189,7 +191,7 @@ impl Default for Spoil {
 
 impl Spoil {
     pub(crate) fn new(before: Before, after: After) -> Self {
-        Self { before, after, memory: Memory::default() }
+        Self { before, after, in_clear: false, memory: Memory::default() }
     }
 
     pub(crate) fn request(&mut self, asked: &mut Asked) -> Option<Answered> {

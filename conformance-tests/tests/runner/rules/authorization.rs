@@ -1,5 +1,7 @@
 //! An authorization endpoint that is too kind, too strict, or says the wrong thing.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header;
 use serde_json::json;
 
@@ -210,6 +212,27 @@ pub(super) fn rules() -> Vec<Rule> {
                 }
             });
         }),
+        both(
+            "the ID token is of another issuer",
+            &["9207-004"],
+            |_, asked| {
+                let query = asked.query();
+                let hybrid = get(&query, "response_type") == Some("code id_token");
+                let claims = URL_SAFE_NO_PAD.encode("{\"iss\":\"https://other.example\"}");
+                let uri = get(&query, "redirect_uri").unwrap_or_default();
+                let answer =
+                    format!("{uri}#code=c&id_token=e30.{claims}.c2ln&iss=https://as.example");
+                (asked.path() == "/authorize" && hybrid).then(|| Answered::redirect(&answer))
+            },
+            |_, asked, answered| {
+                if asked.path() == "/.well-known/oauth-authorization-server" {
+                    let types = json!(["code", "code id_token"]);
+                    answered.edit(|members| {
+                        drop(members.insert("response_types_supported".into(), types))
+                    });
+                }
+            },
+        ),
         after("no iss at all", &["9700-025"], |_, _, answered| {
             answered.redirected(|answer| answer.retain(|(name, _)| name != "iss"));
         }),

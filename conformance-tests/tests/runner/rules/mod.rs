@@ -4,6 +4,7 @@ mod authorization;
 mod clients;
 mod metadata;
 mod pages;
+pub(crate) mod registration;
 mod resource;
 mod token;
 mod tokens;

@@ -1,5 +1,7 @@
 //! Tokens that live on, change hands or grow.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::mutants::Rule;
@@ -238,6 +240,31 @@ pub(super) fn rules() -> Vec<Rule> {
                 introspects(asked, answered, |members| {
                     drop(members.insert("username".into(), json!("alice")))
                 });
+            },
+        ),
+        both(
+            "a signature is not looked at",
+            &["6750-011"],
+            |memory, asked| {
+                asked.post("/introspect", |form| {
+                    let payload = get(form, "token").and_then(|token| token.split('.').nth(1));
+                    let real = payload.and_then(|payload| memory.words.get(payload)).cloned();
+                    if let Some(real) = real {
+                        set(form, "token", &real);
+                    }
+                });
+                None
+            },
+            |memory, asked, answered| {
+                if let (true, Some(token)) =
+                    (asked.path() == "/token", answered.member("access_token"))
+                {
+                    let claims = json!({"jti": memory.words.len()}).to_string();
+                    let payload = URL_SAFE_NO_PAD.encode(claims);
+                    memory.words.insert(payload.clone(), token);
+                    let signed = json!(format!("eyJhbGciOiJFUzI1NiJ9.{payload}.c2lnbmF0dXJl"));
+                    answered.edit(|members| drop(members.insert("access_token".into(), signed)));
+                }
             },
         ),
         after("more scope than was asked for", &["9700-011"], |_, asked, answered| {
