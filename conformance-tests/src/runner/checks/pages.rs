@@ -275,8 +275,17 @@ async fn says_who_asks(probe: &Probe<'_>) -> Outcome {
     let Landing::Consent(shown) = probe.walk(&ask, Plan::SignIn).await? else {
         return Err(Stop::Inconclusive("there is no consent page to look at".to_owned()));
     };
-    let name = client.name.as_deref().unwrap_or(&client.id);
-    require!(shown.page.text.contains(name), "the consent page does not say {name:?}");
+    match &client.name {
+        Some(name) => {
+            require!(shown.page.text.contains(name), "the consent page does not say {name:?}");
+        }
+        None if shown.page.text.contains(&client.id) => {}
+        None => {
+            return Err(Stop::Inconclusive(
+                "what users call the client is not known: set its `name`".to_owned(),
+            ));
+        }
+    }
     let denial = probe.filler().decide(&shown, false);
     require!(denial.is_ok(), "the user cannot deny");
     Ok(())

@@ -1,5 +1,6 @@
 //! The result on a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -30,10 +31,12 @@ fn terminal_width() -> u16 {
 /// The report as a table: what has failed, then the counts. `all`: also what has passed.
 pub fn table(report: &Report, all: bool) -> String {
     let mut out = String::new();
+    let shared = shared_reasons(report);
     let shown: Vec<&CheckResult> = report
         .results
         .iter()
         .filter(|r| all || !matches!(r.verdict, Verdict::Pass | Verdict::NotApplicable))
+        .filter(|r| all || !shared.contains_key(reason(r)))
         .collect();
     if !shown.is_empty() {
         let mut results = new_table(&["", "id", "clause", "what is required, and what was found"]);
@@ -48,11 +51,14 @@ pub fn table(report: &Report, all: bool) -> String {
         let _ = writeln!(out, "{results}\n");
     }
     let _ = writeln!(out, "{}\n", by_specification(report));
+    for (reason, ids) in shared.iter().filter(|_| !all) {
+        let _ = writeln!(out, "Not found out, since {reason}: {}.", ids.join(", "));
+    }
     for id in &report.unused_waivers {
         let _ = writeln!(out, "The waiver of {id} is not needed: remove it.");
     }
     if !report.not_selected.is_empty() {
-        let mut by_option = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+        let mut by_option = BTreeMap::<&str, Vec<&str>>::new();
         for (id, option) in &report.not_selected {
             by_option.entry(option).or_default().push(id);
         }
@@ -62,6 +68,26 @@ pub fn table(report: &Report, all: bool) -> String {
     }
     let _ = write!(out, "{}: {}", report.issuer, summary(report));
     out
+}
+
+fn reason(result: &CheckResult) -> &str {
+    match result.verdict {
+        Verdict::Inconclusive => result.reason.as_deref().unwrap_or_default(),
+        _ => "",
+    }
+}
+
+/// Why several requirements could not be looked at, such as a client that is missing: one line says as
+/// much as a row for each.
+fn shared_reasons(report: &Report) -> BTreeMap<&str, Vec<&str>> {
+    let mut shared = BTreeMap::<&str, Vec<&str>>::new();
+    for result in &report.results {
+        if result.verdict == Verdict::Inconclusive {
+            shared.entry(reason(result)).or_default().push(result.requirement.id);
+        }
+    }
+    shared.retain(|_, ids| ids.len() > 2);
+    shared
 }
 
 /// The report in one or two sentences.
