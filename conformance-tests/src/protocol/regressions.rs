@@ -37,6 +37,20 @@ pub fn walks() -> Vec<(&'static str, Walk)> {
             ],
         ),
         (
+            "a session that began while everything of its user was being revoked lived on, and the \
+             reference thought it over",
+            vec![
+                turn(&[connected]),
+                Turn { first: First::Pass(28_800), ..turn(&[connected]) },
+                turn(&[Step::RevokeUser { user: 0 }]),
+                Turn {
+                    order: vec![43, 127, 110, 66, 0, 8, 74, 128],
+                    ..turn(&[connected, Step::RevokeUser { user: 0 }])
+                },
+                turn(&[connected]),
+            ],
+        ),
+        (
             "a page that was refused finished a withdrawal that a crash had cut short, and the reference \
              did not know",
             vec![

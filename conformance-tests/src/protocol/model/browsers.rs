@@ -198,8 +198,8 @@ impl World {
         let until = judge.now + TERMS.session;
         let session = match judge.answer {
             Answer::SignedIn => {
-                let dying = self.users.get(user).is_some_and(|user| user.ending > 0);
-                Some(Session { user, until, dying })
+                let ending = self.users.get(user).is_some_and(|user| user.ending > 0);
+                Some(Session { user, until, dying: ending.then_some(Mark::During) })
             }
             // The session that was there before may have ended already.
             answer if answer.is_unknown() => None,
@@ -344,8 +344,9 @@ impl World {
         }
         for session in &mut self.sessions {
             if let Some(found) = session.as_mut().filter(|session| session.user == user) {
-                found.dying = true;
-                if ended {
+                if !ended {
+                    found.dying = Some(Mark::Before);
+                } else if found.dying != Some(Mark::During) {
                     *session = None;
                 }
             }
@@ -355,7 +356,9 @@ impl World {
         };
         for grant in self.grants.values_mut().filter(issued) {
             if ended {
-                grant.end(End::UserRevoked);
+                if grant.dying != Some((End::UserRevoked, Mark::During)) {
+                    grant.end(End::UserRevoked);
+                }
             } else {
                 grant.dying = Some((End::UserRevoked, Mark::Before));
             }

@@ -93,7 +93,7 @@ pub struct Session {
     /// Until when.
     pub until: u64,
     /// It is being ended: it may be over already.
-    pub dying: bool,
+    pub dying: Option<Mark>,
 }
 
 /// What a user allowed a client.
@@ -132,12 +132,12 @@ pub struct Grant {
     pub texts: BTreeSet<Text>,
 }
 
-/// When a grant that is being ended was issued.
+/// When a session or an authorization that is being ended began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
     /// Before the end began: a code of it may not be handed out any more.
     Before,
-    /// While it was under way.
+    /// While it was under way: the end may have passed it by.
     During,
 }
 
@@ -510,7 +510,8 @@ impl World {
             alive.grants.entry(no).and_modify(|grant| grant.unsure = None);
         }
         worlds.push(alive);
-        let dying = browser.filter(|b| self.session(*b).is_some_and(|session| session.dying));
+        let dying =
+            browser.filter(|b| self.session(*b).is_some_and(|session| session.dying.is_some()));
         for mut world in dying.map(|_| worlds.clone()).unwrap_or_default() {
             world.set_session(dying, None);
             worlds.push(world);
@@ -545,11 +546,13 @@ impl World {
         let mut worlds = vec![self];
         for browser in 0..worlds.first().map_or(0, |world| world.sessions.len()) {
             for mut world in std::mem::take(&mut worlds) {
-                if let Some(mut session) = world.session(browser).filter(|session| session.dying) {
+                if let Some(mut session) =
+                    world.session(browser).filter(|session| session.dying.is_some())
+                {
                     let mut over = world.clone();
                     over.set_session(Some(browser), None);
                     worlds.push(over);
-                    session.dying = false;
+                    session.dying = None;
                     world.set_session(Some(browser), Some(session));
                 }
                 worlds.push(world);
