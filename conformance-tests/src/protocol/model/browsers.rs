@@ -121,11 +121,16 @@ impl World {
             Next::SignIn => (I::SignInRequired, Answer::SignInPage),
             Next::Consent => (I::ConsentAsked, Answer::ConsentPage { scope: asked }),
             Next::Code(user) => {
+                let mut moves = Vec::new();
                 if judge.overlapping && judge.is_page() {
-                    return vec![(self, None)];
+                    moves.push((self.clone(), None));
                 }
-                self.issue(no, user, asked, judge);
-                return vec![(self, Some(Phase(1, 0)))];
+                // An error page may also be what became of the code when it was looked at once more.
+                if moves.is_empty() || *judge.answer == Answer::ErrorPage {
+                    self.issue(no, user, asked, judge);
+                    moves.push((self, Some(Phase(1, 0))));
+                }
+                return moves;
             }
         };
         judge.asked(self, Some(no), &page, invariant)
