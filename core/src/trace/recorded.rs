@@ -304,7 +304,11 @@ impl Caller {
 
 impl Opener {
     fn of(handle: &Handle, redactor: &mut Redactor<'_>) -> Self {
-        let handle = redactor.handle(handle);
+        Self::write(&redactor.handle(handle))
+    }
+
+    /// A handle whose secret was exchanged.
+    fn write(handle: &Handle) -> Self {
         Self {
             kind: handle.kind.into(),
             record: handle.id,
@@ -398,11 +402,7 @@ impl Consent {
                 ConsentAnswer::Deny => None,
             },
             browser: Visitor::of(browser, redactor),
-            interaction: Opener {
-                kind: interaction.kind.into(),
-                record: interaction.id,
-                secret: SecretString::of(&interaction.secret).expose().to_owned(),
-            },
+            interaction: Opener::write(&interaction),
         }
     }
 
