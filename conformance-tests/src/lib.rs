@@ -4,11 +4,15 @@
 //! * [`protocol`]: for authors of storage backends and for whoever embeds the server: random walks of
 //!   clients, users and thieves, checked against a reference model.
 //! * [`requirements`]: what is required of a server, by id, and which test shows it.
+//! * `redis`, with the feature of that name: for authors of stores on Redis: real servers for tests, and
+//!   what goes wrong with them.
 //! * `runner`, with the feature of that name: the black-box runner, the binary `grantor-conformance`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 pub mod protocol;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod requirements;
 #[cfg(feature = "runner")]
 pub mod runner;

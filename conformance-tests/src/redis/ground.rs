@@ -1,0 +1,169 @@
+//! What servers stand on: directories, ports, and the promise that nothing outlives the test process.
+//!
+//! Statics are not dropped, and a test process that is killed drops nothing at all. So a small shell
+//! waits for the end of this process, however it comes: it reads from a pipe that nobody writes to and
+//! that the kernel closes. Then it kills what is left and removes the directory that all of it is in.
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Whoever starts a process writes its number to the file `pid` of its place first, and takes it away
+/// before the process is waited for: the number is never another's. `undo` is a script.
+const WATCHDOG: &str = r#"
+trap '' HUP INT TERM
+cat >/dev/null
+for file in "$1"/*/pid; do
+    [ -s "$file" ] && kill -9 "$(cat "$file")"
+done
+for file in "$1"/*/undo; do
+    [ -s "$file" ] && sh "$file"
+done
+cd /
+# What is dying may still write.
+for again in 1 2 3 4 5; do
+    rm -rf -- "$1" && exit
+    sleep 1
+done
+"#;
+
+#[derive(Debug)]
+struct Ground {
+    root: PathBuf,
+    next: AtomicU32,
+    /// Holds the pipe open.
+    _watchdog: Child,
+}
+
+fn ground() -> &'static Ground {
+    static GROUND: OnceLock<Ground> = OnceLock::new();
+    GROUND.get_or_init(|| {
+        let name = format!("grantor-redis-{}-{:x}", std::process::id(), random());
+        let root = std::env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o700).create(&root).unwrap_or_else(|error| {
+            panic!("the directory {} for servers: {error}", root.display())
+        });
+        let watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "grantor-redis-watchdog"])
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Not with those who are killed together with the test.
+            .process_group(0)
+            .spawn()
+            .expect("sh watches over the end of this process");
+        Ground { root, next: AtomicU32::new(0), _watchdog: watchdog }
+    })
+}
+
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A directory of one server, removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        let ground = ground();
+        // A short name: the path of a socket may have no more than a hundred bytes.
+        let number = ground.next.fetch_add(1, Ordering::Relaxed);
+        let directory = ground.root.join(number.to_string());
+        fs::create_dir(&directory).expect("a directory for a server");
+        Self { directory }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.file(name);
+        fs::write(&path, content).expect("a file of a server");
+        path
+    }
+
+    /// A command that is killed when this process ends. [`forget`](Self::forget) goes before waiting.
+    pub(super) fn command(&self, words: &[String]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"echo $$ >"$0" && exec "$@""#])
+            .arg(self.file("pid"))
+            .args(words)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .process_group(0);
+        command
+    }
+
+    /// The process is not to be killed by its number any more.
+    pub(super) fn forget(&self) {
+        let _ = fs::remove_file(self.file("pid"));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Cluster nodes talk to each other on the port of the clients and this; before 7.0 it cannot be chosen.
+pub(super) const BUS: u16 = 10_000;
+
+/// A TCP port of the loopback interface that is ours until this is dropped, while a server on it comes
+/// and goes; and the one [`BUS`] above.
+///
+/// It is below those that the kernel gives to outgoing connections: else a client that tries again and
+/// again to reach a dead server could be given the server's own port. Between processes that choose at
+/// the same time, a UDP socket on the same number decides, which nothing here needs otherwise.
+#[derive(Debug)]
+pub(super) struct Port {
+    number: u16,
+    _reserved: [UdpSocket; 2],
+}
+
+impl Port {
+    const FIRST: u16 = 10_100;
+    const COUNT: u16 = 9_900;
+
+    pub(super) fn free() -> Self {
+        let start = random();
+        for n in 0..u64::from(Self::COUNT) {
+            let offset = (start.wrapping_add(n)) % u64::from(Self::COUNT);
+            let number = Self::FIRST + u16::try_from(offset).unwrap_or_default();
+            if let Some(port) = Self::reserve(number) {
+                return port;
+            }
+        }
+        panic!("no port of the {} from {} is free", Self::COUNT, Self::FIRST);
+    }
+
+    pub(super) fn reserve(number: u16) -> Option<Self> {
+        let udp = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok();
+        let reserved = [udp(number)?, udp(number.checked_add(BUS)?)?];
+        // Both are closed again: only whether somebody listens is of interest.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number + BUS)).ok()?;
+        Some(Self { number, _reserved: reserved })
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
+    }
+}

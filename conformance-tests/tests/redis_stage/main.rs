@@ -1,0 +1,5 @@
+//! The stage on which tests meet Redis does what it says.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod server;
