@@ -515,16 +515,26 @@ mod tests {
         assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
     }
 
-    #[test]
-    fn a_newer_format_is_refused_as_such() {
-        let opened = tampered(|path| {
+    fn in_format(format: u32) -> Result<SledStorage, OpenError> {
+        tampered(|path| {
             let path = path.join(state_file::NAME);
             let mut bytes = std::fs::read(&path).expect("it is there");
-            bytes[8..12].copy_from_slice(&(state_file::FORMAT + 1).to_be_bytes());
+            bytes[8..12].copy_from_slice(&format.to_be_bytes());
             let sum = crc32fast::hash(&bytes[..20]).to_be_bytes();
             bytes[20..].copy_from_slice(&sum);
             std::fs::write(path, bytes).expect("it is ours");
-        });
+        })
+    }
+
+    #[test]
+    fn an_older_format_is_refused_as_such() {
+        let opened = in_format(1);
+        assert!(matches!(opened, Err(OpenError::Older { found: 1, .. })), "{opened:?}");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_as_such() {
+        let opened = in_format(state_file::FORMAT + 1);
         assert!(
             matches!(opened, Err(OpenError::Newer { found, .. }) if found == state_file::FORMAT + 1),
             "{opened:?}"

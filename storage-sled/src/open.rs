@@ -63,6 +63,20 @@ pub enum OpenError {
         /// The newest version that can be read.
         supported: u32,
     },
+    /// It was written by a version before the first release.
+    #[error(
+        "{} was written in format {found}, and this version reads {supported}: that was before the \
+         first release, and what it holds cannot be taken over. Start with an empty directory",
+        path.display()
+    )]
+    Older {
+        /// The data directory.
+        path: PathBuf,
+        /// The version of its format.
+        found: u32,
+        /// The version that is read.
+        supported: u32,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -137,6 +151,13 @@ impl Directory {
                 State::Mark(mark) => mark,
                 State::Newer(found) => {
                     return Err(OpenError::Newer {
+                        path: self.path.clone(),
+                        found,
+                        supported: state_file::FORMAT,
+                    });
+                }
+                State::Older(found) => {
+                    return Err(OpenError::Older {
                         path: self.path.clone(),
                         found,
                         supported: state_file::FORMAT,

@@ -15,7 +15,9 @@ use crate::envelope::Reader;
 pub(crate) const NAME: &str = "grantor.state";
 
 /// The version of everything that is stored. Newer versions keep the layout of this file.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 2: clients and users are in an index of their own.
+pub(crate) const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"grantor\0";
 const LEN: usize = 24;
@@ -31,6 +33,8 @@ pub(crate) enum State {
     Mark(u64),
     /// A newer version wrote it.
     Newer(u32),
+    /// A version before the first release wrote it.
+    Older(u32),
     /// It is not what was written.
     Unreadable,
 }
@@ -100,7 +104,7 @@ fn decode(bytes: &[u8]) -> Option<State> {
     match u32::from_be_bytes(reader.array()?) {
         FORMAT => Some(State::Mark(reader.u64()?)),
         newer if newer > FORMAT => Some(State::Newer(newer)),
-        _ => None,
+        older => Some(State::Older(older)),
     }
 }
 

@@ -136,3 +136,34 @@ pub async fn the_ends_of_time_are_no_special_case<B: Backend>() {
         "a record without an end was removed, or its end was changed"
     );
 }
+
+/// Whatever the clock of the store says, these moments have passed. It may drop such a record at once,
+/// and takes it all the same; what is not gone is whole, and a sweep takes it.
+pub async fn what_is_due_when_it_is_written_may_be_gone<B: Backend>() {
+    let backend = Opened::<B>::create().await;
+    let store = backend.store();
+    for (n, millis) in [i64::MIN, i64::MIN + 1, -1, 0, 1, 1_000].into_iter().enumerate() {
+        let mut commit = create(&key(Kind::Grant, format!("{n}")), "value").indexed(&["user:1"]);
+        commit.record.purge_at = Timestamp::from_millis(millis);
+        store.apply(&commit).await;
+        let found = store.get(&commit.key).await;
+        assert!(
+            found.is_none() || found == Some(stored(&commit)),
+            "a record that may be removed since {millis} is neither whole nor gone: {found:?}"
+        );
+        let mut next = create(&commit.key, "next").indexed(&["user:1"]);
+        next.expect = found.map(|found| found.commit);
+        next.record.purge_at = Timestamp::from_millis(millis);
+        if store.try_commit(&next).await == CommitOutcome::Conflict {
+            assert_eq!(
+                store.get(&commit.key).await,
+                None,
+                "a commit that expected what was stored was refused, and that is there"
+            );
+        }
+    }
+    store.sweep_all(0, 10).await;
+    store.sweep_all(0, 10).await;
+    assert_eq!(store.keys(&Listing::Kind(Kind::Grant), 10).await, [], "they are all due");
+    assert_eq!(store.keys(&Listing::Index(index("user:1")), 10).await, [], "so are the entries");
+}

@@ -60,7 +60,7 @@
 //! | [`expiry`] | drops a record early, or never |
 //! | [`sweep_within_its_budget`] | stops the server with its sweep, or never gets through |
 //! | [`index_freshness`] | has a record that its index does not list |
-//! | [`listing`] | lists in pages what is not the listing |
+//! | [`listing`] | lists in pages what is not the listing, or misses a record in a walk over its kind |
 //! | [`isolation`] | mixes keys, kinds or the order of a load |
 //! | [`several_processes`] | lets a second process in that does not see what the first one sees |
 //! | [`allowed_loss`] | keeps a part of a commit that a kill cut short |
@@ -266,6 +266,7 @@ macro_rules! __storage_clauses {
                 a_replacement_that_lives_longer_stays
                 a_record_replaced_during_the_sweep_stays
                 the_ends_of_time_are_no_special_case
+                what_is_due_when_it_is_written_may_be_gone
             }
             sweep_within_its_budget {
                 a_sweep_keeps_to_its_budget_and_ends
@@ -283,7 +284,9 @@ macro_rules! __storage_clauses {
             }
             listing {
                 a_listing_in_pages_is_complete_and_in_order
+                a_walk_over_a_kind_is_complete
                 a_listing_keeps_what_was_there_all_along
+                a_walk_over_a_kind_keeps_what_was_there_all_along
             }
             isolation {
                 keys_and_kinds_do_not_mix

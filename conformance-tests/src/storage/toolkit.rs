@@ -9,7 +9,8 @@ use std::task::Poll;
 
 use grantor::model::Timestamp;
 use grantor::storage::{
-    Commit, CommitId, CommitOutcome, Cursor, Index, Key, Kind, Listing, NewRecord, Storage, Stored,
+    Commit, CommitId, CommitOutcome, Cursor, Index, Key, Kind, Listing, NewRecord, Storage,
+    StorageError, Stored,
 };
 use tokio::task::JoinHandle;
 
@@ -116,6 +117,17 @@ pub(crate) fn stored(commit: &Commit) -> Stored {
     }
 }
 
+/// A store that cannot tell any more whether a walk came by everything: it is begun again.
+#[derive(Debug)]
+pub(crate) struct LostItsPlace;
+
+/// How often a walk is begun until it gets to its end.
+const MAX_WALKS: usize = 100;
+
+/// How many pages without a new key, or steps of a sweep, are too many. A store that walks what others
+/// keep beside it has many of them.
+const MAX_IDLE: usize = 100_000;
+
 /// Calls of the store that are expected to succeed.
 pub(crate) trait StorageExt: Storage {
     async fn try_commit(&self, commit: &Commit) -> CommitOutcome {
@@ -137,29 +149,64 @@ pub(crate) trait StorageExt: Storage {
         found.pop().flatten()
     }
 
-    /// All keys of a listing, in pages of `limit`.
+    /// All keys of a listing, in pages of `limit`: those of an index as they are listed, those of a
+    /// kind sorted and once, since a walk may come by them in any order and more than once.
     async fn keys(&self, listing: &Listing, limit: usize) -> Vec<Key> {
+        for _ in 0..MAX_WALKS {
+            let Ok(mut keys) = self.walk(listing, limit).await else { continue };
+            if matches!(listing, Listing::Kind(_)) {
+                keys.sort();
+                keys.dedup();
+            }
+            return keys;
+        }
+        panic!("a healthy store gets to the end of a walk, sooner or later");
+    }
+
+    /// The same as it is listed. `Err`: the store cannot tell whether it came by everything.
+    async fn walk(&self, listing: &Listing, limit: usize) -> Result<Vec<Key>, LostItsPlace> {
         let mut keys = Vec::new();
+        let mut known = BTreeSet::new();
         let mut after = None;
+        let mut idle = 0;
         loop {
-            let page =
-                self.list(listing, after.as_ref(), limit).await.expect("a healthy store lists");
+            let page = match (self.list(listing, after.as_ref(), limit).await, listing) {
+                (Err(StorageError::Unavailable { .. }), Listing::Kind(_)) => {
+                    return Err(LostItsPlace);
+                }
+                (page, _) => page.expect("a healthy store lists"),
+            };
             assert!(
                 page.keys.len() <= limit,
                 "a page of at most {limit} holds {}",
                 page.keys.len()
             );
-            let progressed = !page.keys.is_empty();
-            keys.extend(page.keys);
+            if let Listing::Kind(kind) = listing {
+                let stranger = page.keys.iter().find(|key| key.kind() != *kind);
+                assert_eq!(stranger, None, "a walk over {kind:?} came by a key of another kind");
+            }
+            idle += 1;
+            for key in page.keys {
+                if known.insert(key.clone()) {
+                    idle = 0;
+                    keys.push(key);
+                } else {
+                    assert!(
+                        matches!(listing, Listing::Kind(_)),
+                        "an index has a key once, and {key:?} was listed again"
+                    );
+                }
+            }
             match page.next {
                 Some(next) => {
                     assert!(
-                        progressed || after.as_ref() != Some(&next),
-                        "a listing must get on: an empty page led to its own cursor"
+                        idle == 0 || after.as_ref() != Some(&next),
+                        "a listing must get on: a page without a new key led to its own cursor"
                     );
+                    assert!(idle < MAX_IDLE, "a listing must end: {idle} pages had no new key");
                     after = Some(next);
                 }
-                None => return keys,
+                None => return Ok(keys),
             }
         }
     }
@@ -172,7 +219,7 @@ pub(crate) trait StorageExt: Storage {
     async fn sweep_until(&self, now: Timestamp, budget: usize) -> usize {
         let mut removed = 0;
         let mut after: Option<Cursor> = None;
-        for _ in 0..20_000 {
+        for _ in 0..MAX_IDLE {
             let swept =
                 self.sweep(now, after.as_ref(), budget).await.expect("a healthy store sweeps");
             assert!(

@@ -119,6 +119,7 @@ fn do_both(
     }
     let alice = Subject::parse("alice").expect("a subject");
     let mut listings: Vec<Listing> = Kind::ALL.into_iter().map(Listing::Kind).collect();
+    listings.push(Listing::Index(Index::clients()));
     listings.push(Listing::Index(Index::grants_of(&alice)));
     listings.push(Listing::Index(Index::consents_of(&alice)));
     same(&world.server.tables, &state.store, &**there, &listings)

@@ -11,20 +11,25 @@ mod fault;
 mod indexes;
 #[path = "../backends/journal.rs"]
 mod journal;
+mod listings;
 #[path = "../backends/memory.rs"]
 mod memory;
 mod processes;
 mod reads;
+#[path = "../backends/scanning.rs"]
+mod scanning;
 mod sweeps;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use grantor_conformance::storage::{Backend, Clause, tests};
+use grantor_conformance::storage::{Backend, Clause, Processes, tests};
 
 use crate::fault::{FAULT, Fault, ForMany, ForOne, InMemory, Place};
 use crate::memory::Memory;
+use crate::scanning::Scans;
 
 /// Nothing goes wrong: what the faults are compared with.
 #[derive(Debug, Default)]
@@ -34,6 +39,36 @@ impl Fault for NoFault {}
 
 mod without_a_fault {
     grantor_conformance::storage_suite!(crate::fault::Place<crate::fault::InMemory>);
+}
+
+/// What a store may do that is not the reference is no fault.
+mod within_the_contract {
+    grantor_conformance::storage_suite!(crate::Scanning);
+}
+
+/// A place in memory.
+#[derive(Debug)]
+pub(crate) struct Scanning;
+
+impl Backend for Scanning {
+    type Store = Scans;
+    const PROCESSES: Processes = Processes::Private;
+
+    async fn create() -> Self {
+        Self
+    }
+
+    fn address(&self) -> String {
+        "memory".into()
+    }
+
+    async fn open(_: &str) -> Result<Scans, Box<dyn Error + Send + Sync>> {
+        Ok(Scans::default())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![]
+    }
 }
 
 /// Makes a `#[test]` of each fault, and a table of what finds it.
@@ -129,13 +164,36 @@ faults! {
     prints_records: reads::PrintsRecords, InMemory => [
         "secrecy::nothing_of_a_record_is_printed",
     ];
-    skips_at_the_end_of_a_page: reads::SkipsAtTheEndOfAPage, InMemory => [
+    skips_at_the_end_of_a_page: listings::SkipsAtTheEndOfAPage, InMemory => [
         "listing::a_listing_in_pages_is_complete_and_in_order",
+        "listing::a_walk_over_a_kind_is_complete",
     ];
-    lists_by_number: reads::ListsByNumber, InMemory => [
+    lists_by_number: listings::ListsByNumber, InMemory => [
+        "listing::a_listing_keeps_what_was_there_all_along",
+        "listing::a_walk_over_a_kind_keeps_what_was_there_all_along",
+    ];
+    scans_its_indexes: listings::ScansItsIndexes, InMemory => [
+        "listing::a_listing_in_pages_is_complete_and_in_order",
         "listing::a_listing_keeps_what_was_there_all_along",
     ];
-    lists_by_prefix: reads::ListsByPrefix, InMemory => [
+    lists_other_kinds: listings::ListsOtherKinds, InMemory => [
+        "isolation::keys_and_kinds_do_not_mix",
+        "listing::a_walk_over_a_kind_is_complete",
+    ];
+    walks_for_ever: listings::WalksForEver, InMemory => [
+        "listing::a_walk_over_a_kind_is_complete",
+        "listing::a_walk_over_a_kind_keeps_what_was_there_all_along",
+    ];
+    never_finds_its_place: listings::NeverFindsItsPlace, InMemory => [
+        "listing::a_walk_over_a_kind_is_complete",
+    ];
+    misses_what_moved: listings::MissesWhatMoved, InMemory => [
+        "listing::a_walk_over_a_kind_keeps_what_was_there_all_along",
+    ];
+    refuses_what_is_over: sweeps::RefusesWhatIsOver, InMemory => [
+        "expiry::what_is_due_when_it_is_written_may_be_gone",
+    ];
+    lists_by_prefix: listings::ListsByPrefix, InMemory => [
         "index_freshness::indexes_do_not_mix",
     ];
     purges_early: sweeps::PurgesEarly, InMemory => [

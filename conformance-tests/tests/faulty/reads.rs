@@ -1,16 +1,15 @@
 //! Faults of loads, of keys and values, and of what is printed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use grantor::storage::{
-    Commit, CommitOutcome, Cursor, Key, Kind, Listing, NewRecord, Page, Promises, Storage,
-    StorageError, Stored,
+    Commit, CommitOutcome, Key, Kind, NewRecord, Promises, Storage, StorageError, Stored,
 };
 
-use crate::fault::{Fault, again, get, linger, page, remove};
+use crate::fault::{Fault, again, get, linger, remove};
 
 /// Reads from a replica that learns of a commit when the next one comes.
 #[derive(Debug, Default)]
@@ -208,82 +207,5 @@ impl Fault for PrintsRecords {
     ) -> Result<CommitOutcome, StorageError> {
         *self.0.lock().expect("lock") = String::from_utf8_lossy(&commit.record.value).into_owned();
         store.commit(commit).await
-    }
-}
-
-/// Leaves out the last key of every full page.
-#[derive(Debug, Default)]
-pub(crate) struct SkipsAtTheEndOfAPage;
-
-#[async_trait]
-impl Fault for SkipsAtTheEndOfAPage {
-    async fn list(
-        &self,
-        store: &dyn Storage,
-        listing: &Listing,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page, StorageError> {
-        let mut page = store.list(listing, after, limit).await?;
-        if page.next.is_some() && limit > 1 {
-            page.keys.pop();
-        }
-        Ok(page)
-    }
-}
-
-/// Goes on at a number, whatever was removed before it meanwhile.
-#[derive(Debug, Default)]
-pub(crate) struct ListsByNumber;
-
-#[async_trait]
-impl Fault for ListsByNumber {
-    async fn list(
-        &self,
-        store: &dyn Storage,
-        listing: &Listing,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page, StorageError> {
-        let mut keys = crate::fault::all(store, listing).await?;
-        let start =
-            after.map_or(0, |cursor| cursor.0.iter().fold(0, |n, b| n * 256 + usize::from(*b)));
-        keys.drain(..start.min(keys.len()));
-        let mut listed = page(keys, None, limit);
-        let end = u32::try_from(start + listed.keys.len()).expect("a small test");
-        listed.next = listed.next.map(|_| Cursor(end.to_be_bytes().to_vec()));
-        Ok(listed)
-    }
-}
-
-/// Lists an index with those whose name begins the same.
-#[derive(Debug, Default)]
-pub(crate) struct ListsByPrefix(Mutex<BTreeSet<grantor::storage::Index>>);
-
-#[async_trait]
-impl Fault for ListsByPrefix {
-    async fn commit(
-        &self,
-        store: &dyn Storage,
-        commit: Commit,
-    ) -> Result<CommitOutcome, StorageError> {
-        self.0.lock().expect("lock").extend(commit.record.indexes.iter().cloned());
-        store.commit(commit).await
-    }
-
-    async fn list(
-        &self,
-        store: &dyn Storage,
-        listing: &Listing,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page, StorageError> {
-        let Listing::Index(index) = listing else { return store.list(listing, after, limit).await };
-        let known = self.0.lock().expect("lock").clone();
-        let mut keys = BTreeSet::new();
-        for name in known.into_iter().filter(|name| name.as_str().starts_with(index.as_str())) {
-            keys.extend(crate::fault::all(store, &Listing::Index(name)).await?);
-        }
-        Ok(page(keys, after, limit))
     }
 }

@@ -158,3 +158,21 @@ impl Fault for GivesUpAfterItsBudget {
         Ok(swept)
     }
 }
+
+/// Hands `purge_at` to a command that takes no moment in the past.
+#[derive(Debug, Default)]
+pub(crate) struct RefusesWhatIsOver;
+
+#[async_trait]
+impl Fault for RefusesWhatIsOver {
+    async fn commit(
+        &self,
+        store: &dyn Storage,
+        commit: Commit,
+    ) -> Result<CommitOutcome, StorageError> {
+        if commit.record.purge_at.as_millis() <= 0 {
+            return Err(StorageError::unavailable("invalid expire time"));
+        }
+        store.commit(commit).await
+    }
+}

@@ -11,6 +11,7 @@
     reason = "tests report by panicking, also in their helpers"
 )]
 
+mod administration;
 mod authorization;
 mod bearer;
 mod client_authentication;
@@ -28,6 +29,8 @@ mod refresh;
 mod regressions;
 mod revocation;
 mod rules;
+#[path = "../backends/scanning.rs"]
+mod scanning;
 mod secrecy;
 mod store;
 mod token;

@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::protocol::register::{self, Registered, Registration};
 use crate::protocol::{Context, Decision, consent, revoke};
-use crate::storage::{Cursor, Index, Key, Kind, Listing, Swept};
+use crate::storage::{Cursor, Index, Key, Kind, Listing, StorageError, Swept};
 
 /// A client that a user has allowed something, as the page of connected apps shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +45,9 @@ pub struct GrantSummary {
 /// How many keys a listing asks the store for at a time.
 const PAGE: usize = 256;
 
+/// How often a walk is begun until the store is taken to be away.
+const MAX_WALKS: u32 = 3;
+
 impl AuthorizationServer {
     /// Registers a client.
     pub async fn register_client(&self, registration: &Registration) -> Result<Registered, Error> {
@@ -68,7 +71,8 @@ impl AuthorizationServer {
         let mut clients = Vec::new();
         let mut after = None;
         loop {
-            let (facts, keys, next) = self.load_page(&Listing::Kind(Kind::Client), after).await?;
+            let (facts, keys, next) =
+                self.load_page(&Listing::Index(Index::clients()), after).await?;
             let ids = keys.iter().filter_map(|key| std::str::from_utf8(key.id()).ok());
             let found = ids.filter_map(|id| ClientId::parse(id).ok());
             clients.extend(found.filter_map(|id| {
@@ -161,9 +165,25 @@ impl AuthorizationServer {
         .await
     }
 
-    /// Every authorization in the store. This walks all of them.
+    /// Every authorization in the store, by identifier. This walks all of them.
     pub async fn grants(&self) -> Result<Vec<GrantSummary>, Error> {
-        self.list_grants(&Listing::Kind(Kind::Grant), |_| true).await
+        let mut walks = 1;
+        let mut grants = loop {
+            match self.list_grants(&Listing::Kind(Kind::Grant), |_| true).await {
+                // The store may have lost its place in the walk, and not be away.
+                Err(Error::Unavailable(Unavailable::Storage(StorageError::Unavailable {
+                    ..
+                }))) if walks < MAX_WALKS => {
+                    walks += 1;
+                }
+                answer => break answer?,
+            }
+        };
+        // A walk may come by a record twice; what was found last is the newest.
+        grants.reverse();
+        grants.sort_by_key(|grant| grant.id);
+        grants.dedup_by_key(|grant| grant.id);
+        Ok(grants)
     }
 
     async fn list_grants(

@@ -43,11 +43,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// record can be loaded; an index entry may dangle, it may never be missing.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError>;
 
-    /// Keys in a stable order, `limit` at most, starting after `after`.
+    /// Keys, `limit` at most, from `after` on. A page may be empty and not the last.
     ///
-    /// A key that was there during the whole listing is returned; one that came or went meanwhile may
-    /// or may not be. Keys of [`Listing::Index`] may dangle or no longer belong to the index: the
-    /// caller loads and looks.
+    /// A key that was there from the first page to the last is returned; one that came or went
+    /// meanwhile may or may not be. Keys of [`Listing::Index`] come once and in a stable order; they
+    /// may dangle or no longer belong to the index: the caller loads and looks. Keys of
+    /// [`Listing::Kind`] may come more than once, and in any order; a store that cannot tell any more
+    /// whether it walked everything answers [`StorageError::Unavailable`], and the caller begins
+    /// again.
     async fn list(
         &self,
         listing: &Listing,
@@ -57,7 +60,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Examines at most `budget` records (or index entries) from `after` on and removes those whose
     /// `purge_at` is not after `now`. A record is removed only as it was examined: one that was
-    /// replaced meanwhile stays.
+    /// replaced meanwhile stays. A step may find nothing to examine and not be the last.
     async fn sweep(
         &self,
         now: Timestamp,
@@ -267,9 +270,10 @@ pub struct Stored {
 /// What to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listing {
-    /// Every record of a kind.
+    /// A walk over every record of a kind: each at least once, in any order. For what is listed
+    /// exactly there is an index.
     Kind(Kind),
-    /// Every key that was ever committed with this index.
+    /// Every key that was ever committed with this index: each once, in a stable order.
     Index(Index),
 }
 
@@ -282,7 +286,7 @@ pub struct Cursor(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Page {
-    /// The keys.
+    /// The keys; there may be none although there are more to come.
     pub keys: Vec<Key>,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,

@@ -76,7 +76,8 @@ impl Record {
     /// The index entries that this record must have, whichever commit introduces them.
     pub fn indexes(&self) -> Vec<Index> {
         match self {
-            Self::Client(_) | Self::RevokedSubject(_) => vec![],
+            Self::Client(_) => vec![Index::clients()],
+            Self::RevokedSubject(_) => vec![],
             Self::Grant(grant) => grant.subject().map(Index::grants_of).into_iter().collect(),
             Self::Consent(consent) => vec![Index::consents_of(&consent.subject)],
             Self::Session(session) => vec![Index::sessions_of(&session.subject)],
@@ -183,6 +184,11 @@ impl Key {
 }
 
 impl Index {
+    /// All clients.
+    pub fn clients() -> Self {
+        Self("clients".into())
+    }
+
     /// The authorizations of a user.
     pub fn grants_of(subject: &Subject) -> Self {
         Self::of("grants", &subject.digest())

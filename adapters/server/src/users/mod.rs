@@ -20,7 +20,7 @@ use governor::clock::{Clock as Stopwatch, DefaultClock};
 use grantor::engine::{Clock, EntropySource, SystemClock, SystemEntropy};
 use grantor::model::{Account, SecretString, Subject, Timestamp};
 use grantor::storage::{
-    Commit, CommitId, CommitOutcome, Cursor, Key, Kind, Listing, NewRecord, Storage, StorageError,
+    Commit, CommitId, CommitOutcome, Cursor, Key, Listing, NewRecord, Storage, StorageError,
 };
 use grantor::{Authenticator, AuthenticatorError, Credentials, Verdict};
 
@@ -192,7 +192,7 @@ impl<C: Stopwatch + Clone> Directory<C> {
         let mut users = Vec::new();
         let mut after: Option<Cursor> = None;
         loop {
-            let listing = Listing::Kind(Kind::User);
+            let listing = Listing::Index(record::index_of_all()?);
             let storage = &self.inner.storage;
             let page = storage.list(&listing, after.as_ref(), PAGE).await?;
             for stored in storage.load(&page.keys).await?.into_iter().flatten() {
@@ -263,13 +263,17 @@ impl<C: Stopwatch + Clone> Directory<C> {
             let replaced = found.as_ref().map(|(_, user)| user);
             let next = decide(replaced)?;
             let introduced = replaced.is_none_or(|user| user.subject != next.subject);
+            let mut indexes = Vec::new();
+            if introduced {
+                indexes.push(record::index_of(&next.subject)?);
+            }
+            if replaced.is_none() {
+                indexes.push(record::index_of_all()?);
+            }
             let record = NewRecord {
                 value: next.encode()?,
                 purge_at: next.removed_at.map_or(FOREVER, |at| at.plus(MARK)),
-                indexes: match introduced {
-                    true => vec![record::index_of(&next.subject)?],
-                    false => vec![],
-                },
+                indexes,
             };
             let commit = Commit {
                 key: key.clone(),

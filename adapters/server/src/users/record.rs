@@ -155,6 +155,11 @@ pub(super) fn index_of(subject: &Subject) -> Result<Index, StorageError> {
     Index::new(&name).ok_or_else(too_long)
 }
 
+/// Lists every user.
+pub(super) fn index_of_all() -> Result<Index, StorageError> {
+    Index::new("users").ok_or_else(too_long)
+}
+
 /// Cannot happen: hashes have one length.
 fn too_long() -> StorageError {
     StorageError::damaged("the name of a record exceeds its bound")
