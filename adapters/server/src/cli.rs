@@ -321,6 +321,8 @@ pub struct GrantRevoke {
 #[group(required = true, multiple = false)]
 pub struct GrantSelector {
     /// The id of one, as `grantor grant list` shows it
+    // One in 64 begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
     pub id: Option<String>,
     /// All of this user, and the sessions
     #[arg(long, value_name = "NAME")]

@@ -199,6 +199,9 @@ fn grants_are_listed_and_revoked() {
     assert!(again.contains("revoked before"), "{again}");
     let nonsense = world.run(&["grant", "revoke", "nonsense"]).failed();
     assert!(nonsense.contains("grantor grant list"), "{nonsense}");
+    // An id is random, and may look like a flag.
+    let flag = world.run(&["grant", "revoke", "-hAbcdefghijklm1"]).failed();
+    assert!(flag.contains("revoked before"), "{flag}");
 
     world.run(&["grant", "revoke", "--user", "bob"]).ok();
     assert!(!browser.is_active(&client, &second));
