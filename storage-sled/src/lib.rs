@@ -201,7 +201,7 @@ impl Drop for SledStorage {
 #[async_trait]
 impl Storage for SledStorage {
     fn promises(&self) -> Promises {
-        Promises { durability: Durability::Power, linearizable: true, evicts: false }
+        Promises { durability: Durability::Power, linearizable: true, evicts: false, shared: false }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {

@@ -159,6 +159,7 @@ fn announce(
         durability = ?promises.durability,
         linearizable = promises.linearizable,
         evicts = promises.evicts,
+        shared = promises.shared,
         admin_socket = socket.map(|path| tracing::field::display(path.display())),
         "listening",
     );

@@ -70,8 +70,9 @@
 //! | [`size`] | cuts the largest record short |
 //!
 //! What a store does not promise is not asked of it, but it has to say so: one with
-//! [`Durability::None`](grantor::storage::Durability::None) is not killed, and must be one that
-//! [no other process ever sees](Processes::Private). No test is skipped.
+//! [`Durability::None`](grantor::storage::Durability::None) is not killed if
+//! [no other process ever sees it](Processes::Private), and may not say so if it is for
+//! [one process after another](Processes::Exclusive). No test is skipped.
 //!
 //! # Processes
 //!

@@ -201,7 +201,12 @@ impl Journal {
 #[async_trait]
 impl Storage for Journal {
     fn promises(&self) -> Promises {
-        Promises { durability: Durability::Process, linearizable: true, evicts: false }
+        Promises {
+            durability: Durability::Process,
+            linearizable: true,
+            evicts: false,
+            shared: true,
+        }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {

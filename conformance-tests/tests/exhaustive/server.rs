@@ -514,7 +514,7 @@ impl std::fmt::Debug for Stage {
 #[async_trait]
 impl Storage for Stage {
     fn promises(&self) -> Promises {
-        Promises { durability: Durability::Power, linearizable: true, evicts: false }
+        Promises { durability: Durability::Power, linearizable: true, evicts: false, shared: false }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {

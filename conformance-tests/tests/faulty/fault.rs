@@ -24,8 +24,8 @@ pub(crate) trait Fault: fmt::Debug + Send + Sync {
     /// Something has gone wrong already when the store is open.
     fn opened(&self, _address: &str) {}
 
-    fn promises(&self, store: &dyn Storage) -> Promises {
-        store.promises()
+    fn promises(&self, promised: Promises) -> Promises {
+        promised
     }
 
     async fn load(
@@ -70,12 +70,13 @@ pub(crate) trait Fault: fmt::Debug + Send + Sync {
 pub(crate) struct Faulty {
     store: Box<dyn Storage>,
     fault: Box<dyn Fault>,
+    shared: bool,
 }
 
 #[async_trait]
 impl Storage for Faulty {
     fn promises(&self) -> Promises {
-        self.fault.promises(&*self.store)
+        self.fault.promises(Promises { shared: self.shared, ..self.store.promises() })
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
@@ -181,7 +182,7 @@ impl<A: Around> Backend for Place<A> {
         let fault = crate::fault(fault);
         let store = Box::new(A::Within::open(address).await?);
         fault.opened(address);
-        Ok(Faulty { store, fault })
+        Ok(Faulty { store, fault, shared: A::PROCESSES == Processes::Shared })
     }
 
     fn files(&self) -> Vec<PathBuf> {

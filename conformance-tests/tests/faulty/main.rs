@@ -273,9 +273,12 @@ faults! {
     lets_a_second_process_in: processes::LetsASecondProcessIn, ForOne => [
         "several_processes::a_second_process_is_let_in_or_refused_as_stated",
     ];
-    promises_too_little: processes::PromisesTooLittle, ForMany => [
+    promises_too_little: processes::PromisesTooLittle, ForOne => [
         "allowed_loss::a_store_says_what_it_promises",
         "durability_on_return::what_was_acknowledged_survives_a_kill",
+    ];
+    takes_itself_for_alone: processes::TakesItselfForAlone, ForMany => [
+        "allowed_loss::a_store_says_what_it_promises",
     ];
     lets_others_read: processes::LetsOthersRead, ForMany => [
         "secrecy::no_secret_is_found_in_what_the_store_keeps",

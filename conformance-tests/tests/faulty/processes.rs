@@ -272,8 +272,19 @@ pub(crate) struct PromisesTooLittle;
 
 #[async_trait]
 impl Fault for PromisesTooLittle {
-    fn promises(&self, store: &dyn Storage) -> Promises {
-        Promises { durability: Durability::None, ..store.promises() }
+    fn promises(&self, promised: Promises) -> Promises {
+        Promises { durability: Durability::None, ..promised }
+    }
+}
+
+/// Takes itself for the only process that has it open.
+#[derive(Debug, Default)]
+pub(crate) struct TakesItselfForAlone;
+
+#[async_trait]
+impl Fault for TakesItselfForAlone {
+    fn promises(&self, promised: Promises) -> Promises {
+        Promises { shared: false, ..promised }
     }
 }
 

@@ -183,8 +183,8 @@ pub(crate) struct Evicts;
 
 #[async_trait]
 impl Fault for Evicts {
-    fn promises(&self, store: &dyn Storage) -> Promises {
-        Promises { evicts: true, ..store.promises() }
+    fn promises(&self, promised: Promises) -> Promises {
+        Promises { evicts: true, ..promised }
     }
 }
 

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     const MEMORY: Promises =
-        Promises { durability: Durability::None, linearizable: true, evicts: false };
+        Promises { durability: Durability::None, linearizable: true, evicts: false, shared: false };
 
     #[test]
     fn the_defaults_are_those_that_the_specifications_advise() {

@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[async_trait]
 impl Storage for MemoryStorage {
     fn promises(&self) -> Promises {
-        Promises { durability: Durability::None, linearizable: true, evicts: false }
+        Promises { durability: Durability::None, linearizable: true, evicts: false, shared: false }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {

@@ -313,12 +313,16 @@ pub struct Promises {
     pub linearizable: bool,
     /// Whether the store may drop live records on its own, for instance under memory pressure.
     pub evicts: bool,
+    /// Whether other processes may have the same store open at the same time. What has to count
+    /// across all of them, such as wrong secrets, is then kept in the store.
+    pub shared: bool,
 }
 
 /// What an acknowledged commit survives, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Durability {
-    /// Nothing: it is gone with the process.
+    /// Nothing: it may be gone with the process, or the node, that holds it (a failover without
+    /// waiting for replicas).
     None,
     /// The end of the process, not the end of the machine.
     Process,

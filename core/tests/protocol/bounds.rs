@@ -36,6 +36,7 @@ fn with_every_bound_used_up_a_record_still_fits() {
         durability: grantor::storage::Durability::None,
         linearizable: true,
         evicts: false,
+        shared: false,
     };
     world.policy.validate(&storage).expect("as much as may be");
     let whole = world.policy.known_scope();

@@ -162,7 +162,8 @@ fn a_lifetime_is_a_second_at_least_and_ten_years_at_most() {
     const MILLISECOND: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_secs(86_400 * 3660);
     const TEN_MINUTES: Duration = Duration::from_secs(600);
-    let memory = Promises { durability: Durability::None, linearizable: true, evicts: false };
+    let memory =
+        Promises { durability: Durability::None, linearizable: true, evicts: false, shared: false };
     let check = |change: &dyn Fn(&mut Policy)| {
         let mut policy = Policy::default();
         change(&mut policy);

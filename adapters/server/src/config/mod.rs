@@ -35,6 +35,7 @@ impl StorageSpec {
             },
             linearizable: true,
             evicts: false,
+            shared: false,
         }
     }
 }
