@@ -80,7 +80,7 @@ impl Place {
         // A short name: the path of a socket may have no more than a hundred bytes.
         let number = ground.next.fetch_add(1, Ordering::Relaxed);
         let directory = ground.root.join(number.to_string());
-        fs::create_dir(&directory).expect("a directory for a server");
+        fs::DirBuilder::new().mode(0o700).create(&directory).expect("a directory for a server");
         Self { directory }
     }
 
@@ -102,7 +102,7 @@ impl Place {
     pub(super) fn command(&self, words: &[String]) -> Command {
         let mut command = Command::new("sh");
         command
-            .args(["-c", r#"echo $$ >"$0" && exec "$@""#])
+            .args(["-c", r#"umask 077 && echo $$ >"$0" && exec "$@""#])
             .arg(self.file("pid"))
             .args(words)
             .current_dir(&self.directory)

@@ -1,0 +1,235 @@
+//! A command and its answer, whatever happens in between.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use grantor::storage::StorageError;
+use redis::{Cmd, ServerErrorKind, Value};
+use tokio::time::Instant;
+
+use crate::connect::ServerClock;
+use crate::error::Failure;
+use crate::layout::Names;
+use crate::node::Node;
+use crate::router::{Fences, Router, slot_of};
+use crate::scripts::Script;
+
+/// The servers, and how long is waited for them.
+pub(crate) struct Redis {
+    pub(crate) router: Router,
+    pub(crate) names: Names,
+    pub(crate) deadline: Duration,
+    pub(crate) fences: Fences,
+}
+
+/// What the next attempt of a call has to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// The server does not know the script.
+    whole: bool,
+    /// The server's clock.
+    pub(crate) clock: ServerClock,
+}
+
+impl Attempt {
+    pub(crate) fn script(self, script: &Script, key: &[u8]) -> Cmd {
+        script.call(self.whole, key)
+    }
+}
+
+/// What to do about the error of a server.
+enum Next {
+    /// Again, with the code of the script.
+    Whole,
+    /// Again, at the node that it names.
+    At(String),
+    /// Again, at the node that it names, which has it only for those who ask.
+    Ask(String),
+    /// Again, a little later.
+    Later,
+    /// It will not get better by itself.
+    Fail(StorageError),
+}
+
+/// How long after an error the same is tried again: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+impl Redis {
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    fn fence(&self, slot: u16) -> Vec<u8> {
+        self.names.fence(match &self.router {
+            Router::One(_) => 0,
+            Router::Cluster(..) => self.fences.number(slot, |number| self.names.fence(number)),
+        })
+    }
+
+    /// The replies of one node, not tried again.
+    pub(crate) async fn at_node(
+        &self,
+        node: &Node,
+        commands: impl Fn() -> Vec<Cmd> + Send + Sync,
+    ) -> Result<Vec<Value>, StorageError> {
+        let slot = self.router.slot_at(node).ok_or_else(|| {
+            StorageError::unavailable(format_args!("{} has no slots any more", node.name()))
+        })?;
+        let replies = self.attempt(node, &|_| commands(), &self.fence(slot), self.until()).await?;
+        for reply in &replies {
+            if let Value::ServerError(error) = reply {
+                return Err(StorageError::unavailable(format_args!("Redis says: {error}")));
+            }
+        }
+        Ok(replies)
+    }
+
+    /// The same, whatever the replicas have.
+    pub(crate) async fn ask(
+        &self,
+        node: &Node,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<Value>, StorageError> {
+        Ok(node.ask(commands, self.until()).await?)
+    }
+
+    /// The reply to a command on this key, by the node that has the key.
+    ///
+    /// The command may be executed several times, on any node that takes itself for the right one:
+    /// every command of this store is one that may.
+    pub(crate) async fn call(
+        &self,
+        key: &[u8],
+        deadline: Instant,
+        command: impl Fn(Attempt) -> Cmd + Send + Sync,
+    ) -> Result<Value, StorageError> {
+        let fence = self.fence(slot_of(key));
+        let mut whole = false;
+        let mut redirect: Option<(String, bool)> = None;
+        let mut pause = PAUSE.0;
+        loop {
+            let target = redirect.take();
+            let asking = target.as_ref().is_some_and(|(_, asking)| *asking);
+            let found = target.and_then(|(address, _)| self.router.at(&address)).map(Ok);
+            let node = found.unwrap_or_else(|| self.router.node(key));
+            let answer = match &node {
+                Ok(node) => {
+                    let make = |clock| {
+                        let ask = asking.then(|| redis::cmd("ASKING"));
+                        ask.into_iter().chain([command(Attempt { whole, clock })]).collect()
+                    };
+                    self.attempt(node, &make, &fence, deadline).await
+                }
+                Err(failure) => Err(failure.clone()),
+            };
+            let failed = match answer.map(|mut replies| replies.pop()) {
+                Ok(Some(Value::ServerError(error))) => match self.next(&error, key) {
+                    Next::Whole => {
+                        whole = true;
+                        continue;
+                    }
+                    Next::At(address) => {
+                        redirect = Some((address, false));
+                        StorageError::unavailable("the slots of the Redis Cluster keep moving")
+                    }
+                    Next::Ask(address) => {
+                        redirect = Some((address, true));
+                        StorageError::unavailable("the slots of the Redis Cluster keep moving")
+                    }
+                    Next::Later => {
+                        self.router.complain();
+                        StorageError::unavailable(format_args!("Redis says: {error}"))
+                    }
+                    Next::Fail(error) => return Err(error),
+                },
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => StorageError::unavailable("Redis sent no reply"),
+                Err(failure) if failure.is_passing() => {
+                    self.router.complain();
+                    failure.into()
+                }
+                Err(failure) => return Err(failure.into()),
+            };
+            if redirect.is_none() {
+                if Instant::now() + pause >= deadline {
+                    return Err(failed);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            } else if Instant::now() >= deadline {
+                return Err(failed);
+            }
+        }
+    }
+
+    /// A single command is given up sooner than the call, so that there is time for another.
+    async fn attempt(
+        &self,
+        node: &Node,
+        commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
+        fence: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let deadline = deadline.min(Instant::now() + self.deadline / 2);
+        node.send(commands, fence, deadline).await
+    }
+
+    fn next(&self, error: &redis::ServerError, key: &[u8]) -> Next {
+        // The slot, then the address.
+        let named = || {
+            let details = error.details()?.split_ascii_whitespace();
+            details.last().map(str::to_owned)
+        };
+        match error.kind() {
+            Some(ServerErrorKind::NoScript) => Next::Whole,
+            Some(ServerErrorKind::Moved) => match named() {
+                Some(address) => {
+                    self.router.moved(key, &address);
+                    Next::At(address)
+                }
+                None => Next::Later,
+            },
+            Some(ServerErrorKind::Ask) => named().map_or(Next::Later, Next::Ask),
+            Some(
+                ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::BusyLoading
+                | ServerErrorKind::ReadOnly,
+            ) => Next::Later,
+            // Too few replicas for a write: they may be back soon.
+            _ if error.code() == "NOREPLICAS" => Next::Later,
+            _ if error.code() == "WRONGTYPE" => Next::Fail(StorageError::damaged(
+                "a key of this store holds something else; another program uses the prefix",
+            )),
+            _ => Next::Fail(StorageError::unavailable(format_args!("Redis says: {error}"))),
+        }
+    }
+
+    /// Calls for several keys, all at once.
+    pub(crate) async fn each<K: AsRef<[u8]> + Sync>(
+        &self,
+        keys: &[K],
+        deadline: Instant,
+        command: impl Fn(Attempt, &[u8]) -> Cmd + Send + Sync,
+    ) -> Result<Vec<Value>, StorageError> {
+        let command = &command;
+        let calls = keys.iter().map(|key| {
+            let key = key.as_ref();
+            async move { self.call(key, deadline, |attempt| command(attempt, key)).await }
+        });
+        join_all(calls).await.into_iter().collect()
+    }
+}
+
+/// What Redis answered is not what it answers to such a command.
+pub(crate) fn unexpected(reply: &Value) -> StorageError {
+    let kind = match reply {
+        Value::Nil => "nil",
+        Value::Int(_) => "an integer",
+        Value::BulkString(_) | Value::SimpleString(_) | Value::Okay => "a string",
+        Value::Array(_) => "an array",
+        _ => "something else",
+    };
+    StorageError::unavailable(format_args!("Redis answered with {kind} where that means nothing"))
+}

@@ -1,0 +1,218 @@
+//! Making connections: where to, as whom, with which certificates.
+
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _,
+    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode, Value,
+};
+use tokio::sync::Mutex;
+
+use crate::error::OpenError;
+use crate::url::{Address, Login};
+
+/// How long making a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What all connections of a store have in common.
+pub(crate) struct Credentials {
+    tls: bool,
+    certificates: TlsCertificates,
+    login: Login,
+    sentinel: Login,
+    db: i64,
+}
+
+impl Credentials {
+    pub(crate) fn load(address: &Address) -> Result<Self, OpenError> {
+        let read = |path: &Option<String>| match path {
+            None => Ok(None),
+            Some(path) => std::fs::read(path)
+                .map(Some)
+                .map_err(|source| OpenError::TlsFile { path: path.clone(), source }),
+        };
+        let options = &address.options;
+        let client_tls = read(&options.tls_cert)?
+            .zip(read(&options.tls_key)?)
+            .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls, root_cert: read(&options.tls_ca)? };
+        if address.tls && rustls::crypto::CryptoProvider::get_default().is_none() {
+            // The driver takes the provider of the process, and panics if a program was linked with
+            // several and chose none. Somebody may choose at the same moment; theirs is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        Ok(Self {
+            tls: address.tls,
+            certificates,
+            login: address.login.clone(),
+            sentinel: options.sentinel.clone(),
+            db: address.db,
+        })
+    }
+
+    fn addr(&self, host: &str, port: u16) -> ConnectionAddr {
+        let host = host.to_owned();
+        match self.tls {
+            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            false => ConnectionAddr::Tcp(host, port),
+        }
+    }
+
+    pub(crate) fn client(&self, host: &str, port: u16) -> RedisResult<Client> {
+        let mut login = RedisConnectionInfo::default().set_db(self.db);
+        if let Some(user) = &self.login.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.login.password {
+            login = login.set_password(password);
+        }
+        let info = self.addr(host, port).into_connection_info()?.set_redis_settings(login);
+        match self.tls {
+            true => Client::build_with_tls(info, self.certificates.clone()),
+            false => Client::open(info),
+        }
+    }
+
+    pub(crate) fn sentinels(
+        &self,
+        hosts: &[(String, u16)],
+        service: &str,
+    ) -> RedisResult<SentinelClient> {
+        let hosts: Vec<_> = hosts.iter().map(|(host, port)| self.addr(host, *port)).collect();
+        let mut builder = SentinelClientBuilder::new(hosts, service, SentinelServerType::Master)?
+            .set_client_to_redis_db(self.db);
+        if self.tls {
+            builder = builder
+                .set_client_to_redis_tls_mode(TlsMode::Secure)
+                .set_client_to_sentinel_tls_mode(TlsMode::Secure)
+                .set_client_to_redis_certificates(self.certificates.clone())
+                .set_client_to_sentinel_certificates(self.certificates.clone());
+        }
+        if let Some(user) = &self.login.user {
+            builder = builder.set_client_to_redis_username(user);
+        }
+        if let Some(password) = &self.login.password {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(user) = &self.sentinel.user {
+            builder = builder.set_client_to_sentinel_username(user);
+        }
+        if let Some(password) = &self.sentinel.password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        builder.build()
+    }
+}
+
+/// Who is at the other end of a connection.
+pub(crate) enum Target {
+    /// One server, which has to be a primary.
+    Server(Client),
+    /// Whomever the Sentinels name.
+    Sentinel(Mutex<SentinelClient>),
+    /// A node of a Cluster, whatever it is at the moment: each command is told if it is wrong there.
+    Node(Client),
+}
+
+/// A connection, and the time at its other end.
+#[derive(Clone)]
+pub(crate) struct Connected {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) node: String,
+    pub(crate) clock: ServerClock,
+}
+
+/// The clock of a server, as it was read once and goes on since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerClock {
+    read_at: Instant,
+    millis: i64,
+}
+
+impl ServerClock {
+    pub(crate) fn now_millis(&self) -> i64 {
+        let since = i64::try_from(self.read_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.millis.saturating_add(since)
+    }
+}
+
+impl Target {
+    /// A connection to the primary, or why there is none.
+    pub(crate) async fn connect(&self) -> Result<Connected, String> {
+        let attempt = async {
+            let client = self.client().await?;
+            let node = client.get_connection_info().addr().to_string();
+            let mut connection = connection(&client).await?;
+            if !matches!(self, Self::Node(_)) && !is_primary(&mut connection).await? {
+                return Err(format!("{node} is a replica"));
+            }
+            let clock = read_clock(&mut connection).await?;
+            Ok(Connected { connection, node, clock })
+        };
+        match tokio::time::timeout(CONNECT_PATIENCE, attempt).await {
+            Ok(done) => done,
+            Err(_) => Err("it does not answer".to_owned()),
+        }
+    }
+
+    async fn client(&self) -> Result<Client, String> {
+        match self {
+            Self::Server(client) | Self::Node(client) => Ok(client.clone()),
+            Self::Sentinel(sentinels) => {
+                sentinels.lock().await.async_get_client().await.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The time at the other end, if this connection still leads where it should.
+    pub(crate) async fn probe(&self, connected: &Connected) -> Result<ServerClock, String> {
+        let mut connection = connected.connection.clone();
+        let attempt = async {
+            if !matches!(self, Self::Node(_)) && !is_primary(&mut connection).await? {
+                return Err("it became a replica".to_owned());
+            }
+            if let Self::Sentinel(_) = self {
+                let named = self.client().await?.get_connection_info().addr().to_string();
+                if named != connected.node {
+                    return Err(format!("the Sentinels now name {named}"));
+                }
+            }
+            read_clock(&mut connection).await
+        };
+        match tokio::time::timeout(CONNECT_PATIENCE, attempt).await {
+            Ok(done) => done,
+            Err(_) => Err("it does not answer".to_owned()),
+        }
+    }
+}
+
+/// A new connection. Deadlines are set where a command is sent.
+pub(crate) async fn connection(client: &Client) -> Result<MultiplexedConnection, String> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_PATIENCE))
+        .set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    connection.map_err(|error| error.to_string())
+}
+
+async fn is_primary(connection: &mut MultiplexedConnection) -> Result<bool, String> {
+    let role = connection.req_packed_command(&redis::cmd("ROLE")).await;
+    match role.map_err(|error| error.to_string())? {
+        Value::Array(parts) => Ok(match parts.first() {
+            Some(Value::BulkString(role)) => role == b"master",
+            Some(Value::SimpleString(role)) => role == "master",
+            _ => false,
+        }),
+        _ => Ok(false),
+    }
+}
+
+async fn read_clock(connection: &mut MultiplexedConnection) -> Result<ServerClock, String> {
+    let read_at = Instant::now();
+    let time: (i64, i64) =
+        redis::cmd("TIME").query_async(connection).await.map_err(|error| error.to_string())?;
+    let millis = time.0.saturating_mul(1000).saturating_add(time.1 / 1000);
+    Ok(ServerClock { read_at, millis })
+}

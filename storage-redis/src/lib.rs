@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod calls;
+mod check;
+mod config;
+mod connect;
+mod error;
+mod layout;
+mod link;
+mod node;
+mod router;
+mod scripts;
+mod store;
+mod sweep;
+mod url;
+mod walk;
+
+pub use self::check::Report;
+pub use self::config::{Confirmation, InvalidConfirmation, RedisConfig};
+pub use self::error::{InvalidUrl, OpenError};
+pub use self::store::RedisStorage;
+pub use self::url::Topology;

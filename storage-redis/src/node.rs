@@ -1,0 +1,289 @@
+//! One primary, and the ways to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike as _;
+use redis::{Cmd, Pipeline, RedisError, Value};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Confirmation;
+use crate::connect::{ServerClock, Target};
+use crate::error::Failure;
+use crate::link::{Link, Up};
+
+/// How commands are sent, to all nodes alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Sending {
+    pub(crate) confirmation: Confirmation,
+    pub(crate) replica_deadline: Duration,
+    pub(crate) max_waiting: usize,
+}
+
+/// One primary.
+pub(crate) struct Node {
+    name: String,
+    ways: Ways,
+    waiting: Semaphore,
+}
+
+enum Ways {
+    /// All commands share a connection; each is answered as soon as the server has executed it.
+    Direct(Box<Link>),
+    /// `WAIT` holds up what comes behind it on its connection. So there are several, each of which
+    /// sends what has gathered, waits for the replicas once for all of it, and then sends the next.
+    Lanes { lanes: Vec<Lane>, next: AtomicUsize },
+}
+
+const LANES: usize = 4;
+/// The most commands that one wait covers.
+const BATCH: usize = 128;
+
+impl Node {
+    /// `target` is asked once for each connection.
+    pub(crate) fn new<E>(
+        name: String,
+        sending: &Sending,
+        mut target: impl FnMut() -> Result<Target, E>,
+    ) -> Result<Self, E> {
+        let ways = match sending.confirmation {
+            Confirmation::Local => Ways::Direct(Box::new(Link::new(name.clone(), target()?))),
+            Confirmation::Replicas(_) | Confirmation::Fsynced(_) => {
+                let mut lanes = Vec::with_capacity(LANES);
+                for _ in 0..LANES {
+                    lanes.push(Lane::new(Link::new(name.clone(), target()?), &name, sending));
+                }
+                Ways::Lanes { lanes, next: AtomicUsize::new(0) }
+            }
+        };
+        Ok(Self { name, ways, waiting: Semaphore::new(sending.max_waiting) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The reply to one command, as soon as it is as safe as was asked for. `make` gets the clock of
+    /// the server; `fence` is a key of this node that nobody reads.
+    pub(crate) async fn send(
+        &self,
+        commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
+        fence: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let busy = || Failure::Busy { node: self.name.clone() };
+        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
+        match &self.ways {
+            Ways::Direct(link) => {
+                let up = link.get(deadline).await?;
+                let mut pipeline = Pipeline::new();
+                for command in commands(up.connected.clock) {
+                    pipeline.add_command(command);
+                }
+                exchange(link, &up, &pipeline, &self.name, deadline).await
+            }
+            Ways::Lanes { lanes, next } => {
+                let turn = next.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1);
+                let lane = lanes.get(turn).ok_or_else(busy)?;
+                let up = lane.link.get(deadline).await?;
+                let (answer, receiver) = oneshot::channel();
+                let commands = commands(up.connected.clock);
+                let work = Work { commands, fence: fence.to_vec(), deadline, answer };
+                lane.queue.try_send(work).map_err(|_| busy())?;
+                match tokio::time::timeout_at(deadline, receiver).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) | Err(_) => Err(Failure::Timeout { node: self.name.clone() }),
+                }
+            }
+        }
+    }
+
+    /// The replies to commands that change nothing, whatever the replicas have.
+    pub(crate) async fn ask(
+        &self,
+        commands: Vec<Cmd>,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let link = match &self.ways {
+            Ways::Direct(link) => link,
+            Ways::Lanes { lanes, .. } => match lanes.first() {
+                Some(lane) => &*lane.link,
+                None => return Err(Failure::Busy { node: self.name.clone() }),
+            },
+        };
+        let mut pipeline = Pipeline::new();
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        let up = link.get(deadline).await?;
+        exchange(link, &up, &pipeline, &self.name, deadline).await
+    }
+}
+
+/// Sends a pipeline and takes the replies, an error of the server among them being one.
+async fn exchange(
+    link: &Link,
+    up: &Up,
+    pipeline: &Pipeline,
+    node: &str,
+    deadline: Instant,
+) -> Result<Vec<Value>, Failure> {
+    let mut connection = up.connected.connection.clone();
+    let replies = connection.req_packed_commands(pipeline, 0, pipeline.len());
+    match tokio::time::timeout_at(deadline, replies).await {
+        Ok(Ok(replies)) if replies.len() == pipeline.len() => Ok(replies),
+        Ok(Ok(_)) => {
+            link.suspect(up);
+            Err(Failure::Lost { node: node.to_owned(), why: "replies are missing".to_owned() })
+        }
+        Ok(Err(error)) => {
+            link.suspect(up);
+            Err(lost(node, &error))
+        }
+        Err(_) => {
+            link.suspect(up);
+            Err(Failure::Timeout { node: node.to_owned() })
+        }
+    }
+}
+
+fn lost(node: &str, error: &RedisError) -> Failure {
+    Failure::Lost { node: node.to_owned(), why: error.to_string() }
+}
+
+struct Lane {
+    link: Arc<Link>,
+    queue: mpsc::Sender<Work>,
+    worker: JoinHandle<()>,
+}
+
+struct Work {
+    commands: Vec<Cmd>,
+    fence: Vec<u8>,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Vec<Value>, Failure>>,
+}
+
+impl Lane {
+    fn new(link: Link, name: &str, sending: &Sending) -> Self {
+        let link = Arc::new(link);
+        let (queue, waiting) = mpsc::channel(sending.max_waiting);
+        let worker = Worker {
+            link: Arc::clone(&link),
+            name: name.to_owned(),
+            confirmation: sending.confirmation,
+            replica_deadline: sending.replica_deadline,
+        };
+        Self { link, queue, worker: tokio::spawn(worker.run(waiting)) }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+struct Worker {
+    link: Arc<Link>,
+    name: String,
+    confirmation: Confirmation,
+    replica_deadline: Duration,
+}
+
+impl Worker {
+    async fn run(self, mut waiting: mpsc::Receiver<Work>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+            // Nobody waits for these any more.
+            batch.retain(|work| !work.answer.is_closed() && work.deadline > Instant::now());
+            self.exchange(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Everything in the batch, then a write, then the wait for the replicas to have that write.
+    ///
+    /// The write makes it a wait for everything that this server has executed until then, whoever
+    /// sent it: what a look has found may be the change of somebody else that no replica has yet.
+    /// And a replica that confirms it was a replica of this server until after the look, so nobody
+    /// had been promoted in its place when it answered.
+    async fn exchange(&self, batch: Vec<Work>) {
+        let (Some(first), Some(deadline)) =
+            (batch.first(), batch.iter().map(|work| work.deadline).max())
+        else {
+            return;
+        };
+        let mut pipeline = Pipeline::new();
+        for command in batch.iter().flat_map(|work| &work.commands) {
+            pipeline.add_command(command.clone());
+        }
+        pipeline.cmd("SET").arg(&first.fence).arg("");
+        let millis = u64::try_from(self.replica_deadline.as_millis()).unwrap_or(u64::MAX).max(1);
+        match self.confirmation {
+            Confirmation::Fsynced(replicas) => {
+                pipeline.cmd("WAITAOF").arg(1).arg(replicas).arg(millis);
+            }
+            Confirmation::Local | Confirmation::Replicas(_) => {
+                pipeline.cmd("WAIT").arg(self.confirmation.replicas()).arg(millis);
+            }
+        }
+        let outcome = match self.link.get(deadline).await {
+            Ok(up) => {
+                let replies = exchange(&self.link, &up, &pipeline, &self.name, deadline).await;
+                replies.map(|replies| (up, replies))
+            }
+            Err(failure) => Err(failure),
+        };
+        let (up, mut replies) = match outcome {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                for work in batch {
+                    let _ = work.answer.send(Err(failure.clone()));
+                }
+                return;
+            }
+        };
+        let wait = replies.pop().unwrap_or(Value::Nil);
+        let fence = replies.pop().unwrap_or(Value::Nil);
+        let confirmed = self.confirmed(&fence, &wait);
+        if matches!(confirmed, Err(Failure::Lost { .. })) {
+            self.link.suspect(&up);
+        }
+        let mut replies = replies.into_iter();
+        for work in batch {
+            let own: Vec<Value> = replies.by_ref().take(work.commands.len()).collect();
+            // Where a command was not executed, nothing needs to be confirmed, and it says why.
+            let refused = own.iter().any(|reply| matches!(reply, Value::ServerError(_)));
+            let answer = match &confirmed {
+                Err(failure) if !refused => Err(failure.clone()),
+                _ => Ok(own),
+            };
+            let _ = work.answer.send(answer);
+        }
+    }
+
+    fn confirmed(&self, fence: &Value, wait: &Value) -> Result<(), Failure> {
+        let node = || self.name.clone();
+        for reply in [fence, wait] {
+            if let Value::ServerError(error) = reply {
+                return Err(Failure::Lost { node: node(), why: error.to_string() });
+            }
+        }
+        let wanted = self.confirmation.replicas();
+        let (local, got) = match wait {
+            Value::Int(replicas) => (1, *replicas),
+            Value::Array(parts) => match parts.as_slice() {
+                [Value::Int(local), Value::Int(replicas)] => (*local, *replicas),
+                _ => (0, 0),
+            },
+            _ => (0, 0),
+        };
+        match local >= 1 && got >= i64::from(wanted) {
+            true => Ok(()),
+            false => Err(Failure::TooFewReplicas { node: node(), got, wanted }),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The store.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use grantor::model::Timestamp;
+use grantor::storage::{
+    Commit, CommitOutcome, Cursor, Index, Key, Listing, Page, Promises, Storage, StorageError,
+    Stored, Swept,
+};
+use redis::Value;
+use tokio::time::Instant;
+
+use crate::calls::{Redis, unexpected};
+use crate::check::{self, Report, Watch};
+use crate::config::RedisConfig;
+use crate::error::OpenError;
+use crate::layout::{Envelope, Names, expires_at, newer};
+use crate::router::{Fences, Router};
+use crate::scripts::{ADD_ENTRY, COMMIT};
+
+/// Grantor's records in Redis, for as many processes as there are.
+///
+/// Dropping it ends its connections.
+pub struct RedisStorage {
+    pub(crate) redis: Arc<Redis>,
+    pub(crate) report: Arc<RwLock<Arc<Report>>>,
+    address: String,
+    _watch: Watch,
+}
+
+/// How long after it was begun a commit is still executed, by the clock of the server. Longer than
+/// any deadline; shorter than a tombstone stays.
+const COMMIT_LIVES: Duration = Duration::from_secs(90);
+
+impl RedisStorage {
+    /// Opens the store at this address, with the defaults of [`RedisConfig`]; see
+    /// [`Topology`](crate::Topology) for the forms. Needs a Tokio runtime.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        RedisConfig::new(url)?.open().await
+    }
+
+    pub(crate) async fn open_with(config: RedisConfig) -> Result<Self, OpenError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b":._-".contains(&b);
+        if config.prefix.len() > 32 || !config.prefix.bytes().all(allowed) {
+            return Err(OpenError::Prefix);
+        }
+        let redis = Arc::new(Redis {
+            router: Router::start(&config)?,
+            names: Names::new(&config.prefix),
+            deadline: config.deadline,
+            fences: Fences::default(),
+        });
+        let report = Arc::new(check::first(&redis, &config).await?);
+        for line in report.to_string().lines() {
+            tracing::info!(address = %config.address, "{line}");
+        }
+        let report = Arc::new(RwLock::new(report));
+        let watch = check::watch(Arc::clone(&redis), Arc::clone(&report), config.confirmation);
+        Ok(Self { redis, report, address: config.address.to_string(), _watch: watch })
+    }
+
+    /// What this Redis is, as it was last looked at, and what of the store it can lose.
+    pub fn report(&self) -> Arc<Report> {
+        Arc::clone(&self.report.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for RedisStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStorage").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for RedisStorage {
+    fn promises(&self) -> Promises {
+        self.report().promises()
+    }
+
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let redis = &self.redis;
+        let names: Vec<_> = keys.iter().map(|key| redis.names.record(key)).collect();
+        let deadline = redis.until();
+        let replies = match names.split_first() {
+            None => return Ok(Vec::new()),
+            Some((first, others)) if !others.is_empty() && !redis.router.is_cluster() => {
+                let all = |_| {
+                    let mut cmd = redis::cmd("MGET");
+                    cmd.arg(&names);
+                    cmd
+                };
+                match redis.call(first, deadline, all).await? {
+                    Value::Array(replies) => replies,
+                    reply => return Err(unexpected(&reply)),
+                }
+            }
+            // Each on its node, at the same time.
+            Some(_) => {
+                let get = |_, key: &[u8]| {
+                    let mut cmd = redis::cmd("GET");
+                    cmd.arg(key);
+                    cmd
+                };
+                redis.each(&names, deadline, get).await?
+            }
+        };
+        if replies.len() != keys.len() {
+            return Err(StorageError::unavailable("Redis answered for another number of keys"));
+        }
+        let open = |reply| match reply {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => Envelope::open(&bytes),
+            reply => Err(unexpected(&reply)),
+        };
+        replies.into_iter().map(open).collect()
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
+        let name = self.redis.names.record(&commit.key);
+        let (began, deadline) = (Instant::now(), self.redis.until());
+        // Confirmed before the record is written, wherever it stands: an entry may dangle, it is
+        // never missing.
+        self.add_entries(&commit, deadline).await?;
+        let expect = commit.expect.as_ref().map(|id| id.as_bytes().as_slice()).unwrap_or_default();
+        let record = &commit.record;
+        let value = Envelope::encode(commit.id, record.purge_at, &record.value);
+        let expires = expires_at(record.purge_at).map(|at| at.to_string()).unwrap_or_default();
+        let left = || COMMIT_LIVES.saturating_sub(began.elapsed());
+        let lives = || i64::try_from(left().as_millis()).unwrap_or(i64::MAX);
+        let mut tombstone = Vec::new();
+        loop {
+            let seen = tombstone.clone();
+            let reply = self.redis.call(&name, deadline, |attempt| {
+                let mut cmd = attempt.script(&COMMIT, &name);
+                cmd.arg(expect).arg(commit.id.as_bytes()).arg(&value).arg(&expires);
+                cmd.arg(attempt.clock.now_millis().saturating_add(lives())).arg(&seen);
+                cmd
+            });
+            let reply = reply.await?;
+            let Value::BulkString(answer) = &reply else { return Err(unexpected(&reply)) };
+            match answer.as_slice() {
+                b"applied" => return Ok(CommitOutcome::Applied),
+                b"conflict" => return Ok(CommitOutcome::Conflict),
+                b"late" => {
+                    return Err(StorageError::unavailable(
+                        "Redis took the command when its time was over, or its clock jumped",
+                    ));
+                }
+                // A sweep is at this key. It may have taken an entry away that was there before the
+                // record; it cannot once it is added again.
+                token if token.len() == 16 && token != tombstone => {
+                    tombstone = token.to_vec();
+                    self.add_entries(&commit, deadline).await?;
+                }
+                other => {
+                    let format = other.strip_prefix(b"format ");
+                    let format =
+                        format.and_then(|format| std::str::from_utf8(format).ok()?.parse().ok());
+                    return Err(format.map_or_else(|| unexpected(&reply), newer));
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(StorageError::unavailable("sweeps keep coming before the commit"));
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        listing: &Listing,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StorageError> {
+        match listing {
+            Listing::Kind(kind) => self.walk(*kind, after, limit.max(1)).await,
+            Listing::Index(index) => self.list_index(index, after, limit.max(1)).await,
+        }
+    }
+
+    async fn sweep(
+        &self,
+        now: Timestamp,
+        after: Option<&Cursor>,
+        budget: usize,
+    ) -> Result<Swept, StorageError> {
+        self.sweep_some(now, after, budget.max(1)).await
+    }
+
+    async fn ready(&self) -> Result<(), StorageError> {
+        check::ready(&self.redis, &self.report()).await
+    }
+}
+
+impl RedisStorage {
+    async fn add_entries(&self, commit: &Commit, deadline: Instant) -> Result<(), StorageError> {
+        let entry = &commit.key.to_bytes();
+        let add = |index: &Index| {
+            let name = self.redis.names.index(index);
+            async move {
+                self.redis
+                    .call(&name, deadline, |attempt| {
+                        let mut cmd = attempt.script(&ADD_ENTRY, &name);
+                        cmd.arg(entry);
+                        cmd
+                    })
+                    .await
+            }
+        };
+        try_join_all(commit.record.indexes.iter().map(add)).await?;
+        Ok(())
+    }
+
+    async fn list_index(
+        &self,
+        index: &Index,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StorageError> {
+        let name = self.redis.names.index(index);
+        // Entries begin with the number of a kind, marks with zero.
+        let from = match after {
+            Some(cursor) => [b"(", cursor.0.as_slice()].concat(),
+            None => b"[\x01".to_vec(),
+        };
+        let reply = self.redis.call(&name, self.redis.until(), |_| {
+            let mut cmd = redis::cmd("ZRANGEBYLEX");
+            cmd.arg(&name).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
+            cmd
+        });
+        let entries = match reply.await? {
+            Value::Array(entries) => entries,
+            reply => return Err(unexpected(&reply)),
+        };
+        let full = entries.len() >= limit;
+        let mut keys = Vec::with_capacity(entries.len());
+        let mut last = None;
+        for entry in entries {
+            let Value::BulkString(entry) = entry else { return Err(unexpected(&entry)) };
+            // What this version has no kind for, a later one will list.
+            keys.extend(Key::from_bytes(&entry));
+            last = Some(entry);
+        }
+        Ok(Page { keys, next: last.filter(|_| full).map(Cursor) })
+    }
+}
