@@ -16,6 +16,8 @@
 //!
 //! * [`Server`]: one process, with [`Options`]: persistence, memory, passwords and ACLs, [`Tls`], replicas.
 //! * [`shared_server`]: one for all tests of a process that need no more than keys of their own.
+//! * [`Sentinels`]: a primary, its replicas, and the sentinels who decide which of them is the primary.
+//! * [`Cluster`]: primaries and replicas with slots that move.
 //!
 //! Everything blocks, so that it is of use in any test; where a test has a load running meanwhile, that
 //! load has threads of its own (`#[tokio::test(flavor = "multi_thread")]`). Whatever waits looks at the
@@ -24,18 +26,24 @@
 //!
 //! The default port 6379 is never used, so a Redis of the machine itself is left alone.
 
+mod cluster;
 mod ground;
 mod options;
 mod resp;
+mod sentinel;
 mod server;
+mod slots;
 mod tls;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use cluster::{Cluster, ClusterOptions};
 pub use options::{Fsync, Options};
 pub use resp::{Malformed, Value, parse};
+pub use sentinel::{SentinelOptions, Sentinels};
 pub use server::Server;
+pub use slots::{SlotMove, slot_of};
 pub use tls::Tls;
 
 /// One server for all tests of this process, with the default [`Options`].

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,7 @@ pub(super) fn wait_for<T>(
 pub struct Server {
     options: Options,
     process: Mutex<Option<Child>>,
+    frozen: AtomicBool,
     port: Port,
     place: Place,
 }
@@ -97,7 +99,7 @@ impl Server {
     pub(super) fn try_start(options: Options, port: Port) -> Result<Self, String> {
         let place = Place::new();
         place.write("redis.conf", options.text(&place, &port));
-        let server = Self { options, process: Mutex::new(None), port, place };
+        let server = Self { options, process: Mutex::new(None), frozen: false.into(), port, place };
         server.launch()?;
         Ok(server)
     }
@@ -287,6 +289,23 @@ impl Server {
         process.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Whether it was [frozen](Self::freeze) and not thawed since.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Whether it can be asked anything.
+    pub(super) fn is_awake(&self) -> bool {
+        self.is_running() && !self.is_frozen()
+    }
+
+    /// The answer of one that others may just be killing.
+    pub(super) fn if_awake<A: AsRef<[u8]>>(&self, command: &[A]) -> Option<Value> {
+        let reply = self.is_awake().then(|| self.try_call(command))?.ok()?;
+        reply.error().is_none().then_some(reply)
+    }
+
     /// The number of the process, while there is one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -298,6 +317,7 @@ impl Server {
         if let Some(mut child) = self.process().take() {
             let killed = child.kill();
             self.place.forget();
+            self.frozen.store(false, Ordering::Relaxed);
             killed.expect("a child can be killed");
             child.wait().expect("a killed child ends");
         }
@@ -316,6 +336,7 @@ impl Server {
     /// # Panics
     /// When there is no process.
     pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
         let pid = self.signal(Signal::STOP);
         // Only whether it happened is asked; the end of the process is left for others to see.
         let until = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -328,6 +349,7 @@ impl Server {
     /// When there is no process.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+        self.frozen.store(false, Ordering::Relaxed);
     }
 
     /// Ends it in order (`SHUTDOWN`), thawed if it was frozen, and waits for the end. Nothing happens if
@@ -361,21 +383,27 @@ impl Server {
         self.launch().unwrap_or_else(|log| panic!("redis-server ended before it answered\n{log}"));
     }
 
-    /// Waits until it has that many replicas which are up to date with it.
+    /// Waits until it has that many replicas which have all that it has written so far.
     ///
     /// # Panics
-    /// When they are not in time.
+    /// When they do not have it in time, and when it is a replica itself.
     pub fn wait_for_replicas(&self, count: usize) {
+        let offset = |info: &BTreeMap<String, String>| info.get("master_repl_offset")?.parse().ok();
+        let written: u64 = offset(&self.info("replication")).expect("an offset");
         wait_for(
-            "replicas are connected",
+            "the replicas have all",
             || {
-                let info = self.info("replication");
-                let offset = info.get("master_repl_offset")?;
-                let caught_up = |line: &&String| {
-                    line.contains("state=online") && line.contains(&format!("offset={offset},"))
+                // More than there are: so all are asked how far they are, which else they say once a
+                // second.
+                self.if_awake(&["WAIT", "1000", "1"])?;
+                let info = fields(&self.if_awake(&["INFO", "replication"])?.text()?);
+                let has_all = |line: &&String| {
+                    let mut parts = line.split(',');
+                    let offset = parts.find_map(|part| part.strip_prefix("offset=")?.parse().ok());
+                    line.contains("state=online") && offset >= Some(written)
                 };
                 let replicas = info.iter().filter(|(name, _)| name.starts_with("slave"));
-                (replicas.map(|(_, line)| line).filter(caught_up).count() >= count).then_some(())
+                (replicas.map(|(_, line)| line).filter(has_all).count() >= count).then_some(())
             },
             || format!("{:#?}\n{}", self.info("replication"), self.log_tail()),
         );

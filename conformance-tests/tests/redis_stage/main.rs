@@ -2,4 +2,6 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod cluster;
+mod sentinel;
 mod server;
