@@ -24,6 +24,7 @@ mod introspection;
 mod metadata;
 mod parsing;
 mod pkce;
+mod rate_limits;
 mod redirect;
 mod refresh;
 mod regressions;

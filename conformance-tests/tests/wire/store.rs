@@ -45,6 +45,7 @@ pub(crate) struct TroubledStorage {
     trouble: Mutex<Trouble>,
     calls: AtomicUsize,
     conflicts: AtomicUsize,
+    shared: bool,
     reached: Notify,
     released: Notify,
 }
@@ -52,6 +53,18 @@ pub(crate) struct TroubledStorage {
 impl TroubledStorage {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// One that other processes may have open.
+    pub(crate) fn shared() -> Arc<Self> {
+        Arc::new(Self { shared: true, ..Self::default() })
+    }
+
+    /// How many calls this makes.
+    pub(crate) async fn calls_of<T>(&self, what: impl Future<Output = T>) -> (usize, T) {
+        self.arm(Trouble::None);
+        let done = what.await;
+        (self.heal(), done)
     }
 
     pub(crate) fn arm(&self, trouble: Trouble) {
@@ -108,7 +121,7 @@ fn away() -> StorageError {
 #[async_trait]
 impl Storage for TroubledStorage {
     fn promises(&self) -> Promises {
-        self.inner.promises()
+        Promises { shared: self.shared, ..self.inner.promises() }
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {

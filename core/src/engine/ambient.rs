@@ -39,6 +39,12 @@ pub trait EntropySource: fmt::Debug + Send + Sync + 'static {
     fn seed(&self) -> Option<[u8; 32]>;
 }
 
+impl<E: EntropySource + ?Sized> EntropySource for Arc<E> {
+    fn seed(&self) -> Option<[u8; 32]> {
+        (**self).seed()
+    }
+}
+
 /// The operating system's random source.
 #[derive(Debug)]
 pub struct SystemEntropy(ring::rand::SystemRandom);

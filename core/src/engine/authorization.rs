@@ -1,6 +1,7 @@
 //! The steps that the user's browser takes.
 
 use super::AuthorizationServer;
+use super::rate_limit::seconds_to_wait;
 use super::step::{Error, Facts, Unavailable};
 use crate::authenticator::{Credentials, Verdict};
 use crate::model::{
@@ -226,8 +227,7 @@ impl AuthorizationServer {
             Ok(Verdict::Verified(account)) => return Ok(account),
             Ok(Verdict::Refused) => Refusal::WrongCredentials,
             Ok(Verdict::Throttled { retry_after }) => {
-                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-                let retry_after_seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+                let retry_after_seconds = seconds_to_wait(retry_after);
                 Refusal::TooManySignIns { retry_after_seconds }
             }
             Err(error) => return Err(Unavailable::from(error).into()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AuditSink, AuthorizationServer, Clock, EntropySource, Inner, NoAudit, SystemClock,
-    SystemEntropy, TraceSink, throttle,
+    AuditSink, AuthorizationServer, Clock, EntropySource, Inner, NoAudit, RateLimit, SystemClock,
+    SystemEntropy, TraceSink, tokens,
 };
 use crate::authenticator::Authenticator;
 use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
@@ -142,6 +142,10 @@ impl Builder {
         let storage = self.storage.ok_or(BuildError::NoStorage)?;
         let authenticator = self.authenticator.ok_or(BuildError::NoAuthenticator)?;
         self.policy.validate(&storage.promises())?;
+        let wrong_secrets =
+            RateLimit::new("grantor: wrong secret", tokens::WRONG_SECRETS, Arc::clone(&storage))
+                .clock(Arc::clone(&self.clock))
+                .entropy(Arc::clone(&self.entropy));
         Ok(AuthorizationServer {
             inner: Arc::new(Inner {
                 issuer: self.issuer,
@@ -154,7 +158,7 @@ impl Builder {
                 entropy: self.entropy,
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
                 login_page: self.login_page,
-                wrong_secrets: throttle::WrongSecrets::default(),
+                wrong_secrets,
             }),
         })
     }

@@ -9,8 +9,8 @@ mod administration;
 mod ambient;
 mod authorization;
 mod builder;
+mod rate_limit;
 mod step;
-mod throttle;
 mod tokens;
 
 use std::fmt;
@@ -23,6 +23,7 @@ pub use self::ambient::{
 pub use self::authorization::Browser;
 pub(crate) use self::authorization::Present;
 pub use self::builder::{BuildError, Builder};
+pub use self::rate_limit::{RateLimit, RateLimited};
 pub(crate) use self::step::Facts;
 pub use self::step::{Error, Unavailable};
 pub use self::tokens::TokenRequest;
@@ -52,7 +53,7 @@ struct Inner {
     entropy: Arc<dyn EntropySource>,
     pages: Arc<dyn Pages>,
     login_page: Option<String>,
-    wrong_secrets: throttle::WrongSecrets,
+    wrong_secrets: RateLimit,
 }
 
 impl AuthorizationServer {

@@ -7,7 +7,9 @@ use crate::model::{
 };
 use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::{Context, Decision, Entropy, Refusal};
-use crate::storage::{Commit, CommitId, CommitOutcome, Key, Loaded, Record, StorageError};
+use crate::storage::{
+    Commit, CommitId, CommitOutcome, Key, Loaded, Record, StorageError, commit_or_repeat,
+};
 use crate::trace::{Decided, Question, Trace};
 
 /// Why a step gave no answer.
@@ -199,7 +201,7 @@ impl AuthorizationServer {
                 id: entropy.commit_id(),
                 record: record.to_new_record(replaces.map(|loaded| &loaded.record))?,
             };
-            if self.apply(commit).await? == CommitOutcome::Conflict {
+            if commit_or_repeat(&*self.inner.storage, commit).await? == CommitOutcome::Conflict {
                 attempts.left = attempts.left.saturating_sub(1);
                 return if attempts.left == 0 { Err(Unavailable::Contention) } else { Ok(None) };
             }
@@ -209,15 +211,6 @@ impl AuthorizationServer {
             self.inner.audit.record(now, event).await;
         }
         Ok(Some(decision.outcome))
-    }
-
-    /// One commit, and once more if its outcome is unknown: sending it again is harmless, since a
-    /// store recognises a commit that it has already applied by its id.
-    async fn apply(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
-        match self.inner.storage.commit(commit.clone()).await {
-            Err(StorageError::Unavailable { .. }) => self.inner.storage.commit(commit).await,
-            answer => answer,
-        }
     }
 
     /// A whole step whose facts are the records under these keys.

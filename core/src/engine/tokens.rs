@@ -1,18 +1,29 @@
 //! The endpoints that clients and resource servers call.
 
+use std::time::Duration;
+
 use super::AuthorizationServer;
-use super::step::{Error, Facts};
+use super::rate_limit::{RateLimited, seconds_to_wait};
+use super::step::{Error, Facts, Unavailable};
 use crate::model::{Account, ClientId, Handle, ScopeSet};
 use crate::protocol::bearer;
 use crate::protocol::client_auth::{PresentedClient, VerifiedClient, authenticate};
 use crate::protocol::client_credentials::{self, ClientCredentialsRequest};
 use crate::protocol::code::{self, RedeemRequest};
 use crate::protocol::introspect::{self, ActiveToken, Introspection, TokenFacts};
+use crate::protocol::rate_limit::Limit;
 use crate::protocol::refresh::{self, RefreshRequest};
 use crate::protocol::token::TokenResponse;
 use crate::protocol::{Context, Decision, Entropy, Event, Refusal, revoke};
 use crate::storage::Key;
 use crate::trace::{Decided, Question};
+
+/// How often a client may be tried with a wrong secret (RFC 6749 section 2.3.1).
+///
+/// Only wrong secrets count, and a right one is always let through: a stranger who guesses must not be
+/// able to lock the honest client out. That is safe because secrets are made here, with 256 bits: what
+/// is bounded is the load and the noise, not the chance to guess.
+pub(super) const WRONG_SECRETS: Limit = Limit { burst: 50, refill: Duration::from_secs(1) };
 
 /// A token request, by its grant type (RFC 6749 section 3.2).
 #[derive(Clone, Debug)]
@@ -203,16 +214,27 @@ impl AuthorizationServer {
                 // Whether the name is registered must not show in when the patience ends (E14).
                 let guessed = presented.secret.is_some();
                 let refusal = match client_id.as_ref().filter(|_| guessed) {
-                    Some(name) => match self.inner.wrong_secrets.count(name, ctx.now) {
-                        Ok(()) => refusal,
-                        Err(retry_after_seconds) => {
-                            Refusal::TooManyWrongSecrets { retry_after_seconds }
-                        }
-                    },
+                    Some(name) => self.count_wrong_secret(name, refusal).await?,
                     None => refusal,
                 };
                 self.refused(question.step(), client_id, &refusal).await;
                 Err(Error::Refused(refusal))
+            }
+        }
+    }
+
+    /// A refusal for a wrong secret, or for one too many.
+    async fn count_wrong_secret(
+        &self,
+        name: &ClientId,
+        refusal: Refusal,
+    ) -> Result<Refusal, Unavailable> {
+        match self.inner.wrong_secrets.take(name.as_str().as_bytes()).await {
+            Ok(()) => Ok(refusal),
+            Err(RateLimited::Unavailable(cause)) => Err(cause),
+            Err(RateLimited::Exceeded { retry_after }) => {
+                let retry_after_seconds = seconds_to_wait(retry_after);
+                Ok(Refusal::TooManyWrongSecrets { retry_after_seconds })
             }
         }
     }

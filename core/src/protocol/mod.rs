@@ -43,6 +43,7 @@ mod entropy;
 mod event;
 pub mod introspect;
 pub mod metadata;
+pub mod rate_limit;
 pub mod refresh;
 mod refusal;
 pub mod register;

@@ -7,6 +7,7 @@
 #![doc = include_str!("../../docs/storage-contract.md")]
 
 mod memory;
+pub(crate) mod moment;
 mod record;
 
 use std::fmt;
@@ -88,12 +89,21 @@ pub enum Kind {
     User = 5,
     /// A user of whom everything was once revoked.
     RevokedSubject = 6,
+    /// How often something was tried lately, where several processes count it together.
+    Throttle = 7,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Client, Self::Grant, Self::Consent, Self::Session, Self::User, Self::RevokedSubject];
+    pub const ALL: [Self; 7] = [
+        Self::Client,
+        Self::Grant,
+        Self::Consent,
+        Self::Session,
+        Self::User,
+        Self::RevokedSubject,
+        Self::Throttle,
+    ];
 
     /// The number of the kind.
     pub const fn as_byte(self) -> u8 {
@@ -244,6 +254,18 @@ pub struct Commit {
     pub id: CommitId,
     /// What to write.
     pub record: NewRecord,
+}
+
+/// One commit, and once more if its outcome is unknown: sending it again is harmless, since a store
+/// recognises a commit that it has already applied by its id.
+pub(crate) async fn commit_or_repeat(
+    storage: &dyn Storage,
+    commit: Commit,
+) -> Result<CommitOutcome, StorageError> {
+    match storage.commit(commit.clone()).await {
+        Err(StorageError::Unavailable { .. }) => storage.commit(commit).await,
+        answer => answer,
+    }
 }
 
 /// What became of a [`Commit`].

@@ -130,6 +130,9 @@ impl Record {
             Kind::User => {
                 return Err(StorageError::damaged("user records belong to the user directory"));
             }
+            Kind::Throttle => {
+                return Err(StorageError::damaged("a moment is no record of the protocol"));
+            }
         }
         .map_err(|error| StorageError::damaged(format_args!("a {kind:?} record: {error}")))
     }

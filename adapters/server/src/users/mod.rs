@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use governor::clock::{Clock as Stopwatch, DefaultClock};
-use grantor::engine::{Clock, EntropySource, SystemClock, SystemEntropy};
+use grantor::engine::{Clock, EntropySource, RateLimited, SystemClock, SystemEntropy};
 use grantor::model::{Account, SecretString, Subject, Timestamp};
 use grantor::storage::{
     Commit, CommitId, CommitOutcome, Cursor, Key, Listing, NewRecord, Storage, StorageError,
@@ -32,16 +31,16 @@ use self::throttle::Throttle;
 /// The users of a store, and the [`Authenticator`] of a server on the same store.
 ///
 /// Cloning is cheap; the clones are one directory.
-pub struct Directory<C: Stopwatch = DefaultClock> {
-    inner: Arc<Inner<C>>,
+pub struct Directory {
+    inner: Arc<Inner>,
 }
 
-struct Inner<C: Stopwatch> {
+struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,
     passwords: Passwords,
-    throttle: Throttle<C>,
+    throttle: Throttle,
 }
 
 /// A user, as operators see one.
@@ -113,8 +112,7 @@ const PASSWORD_BYTES: usize = 1024;
 impl Directory {
     /// The directory on this store.
     pub fn new(storage: Arc<dyn Storage>, sources: Sources) -> Result<Self, DirectoryError> {
-        let clocks = (Arc::new(SystemClock), DefaultClock::default());
-        Self::assemble(storage, clocks.0, clocks.1, sources)
+        Self::assemble(storage, Arc::new(SystemClock), sources)
     }
 }
 
@@ -129,11 +127,10 @@ pub enum Sources {
     Proxied,
 }
 
-impl<C: Stopwatch + Clone> Directory<C> {
+impl Directory {
     fn assemble(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-        stopwatch: C,
         sources: Sources,
     ) -> Result<Self, DirectoryError> {
         let entropy = Arc::new(SystemEntropy::default());
@@ -143,10 +140,10 @@ impl<C: Stopwatch + Clone> Directory<C> {
         let at_once = processors.saturating_sub(1).max(1);
         Ok(Self {
             inner: Arc::new(Inner {
+                passwords: Passwords::new(at_once, &random)?,
+                throttle: Throttle::new(&storage, &clock, sources == Sources::Direct),
                 storage,
                 clock,
-                passwords: Passwords::new(at_once, &random)?,
-                throttle: Throttle::new(stopwatch, sources == Sources::Direct),
                 entropy,
             }),
         })
@@ -338,17 +335,17 @@ impl<C: Stopwatch + Clone> Directory<C> {
 }
 
 #[async_trait]
-impl<C> Authenticator for Directory<C>
-where
-    C: Stopwatch + Clone + Send + Sync + 'static,
-    C::Instant: Send + Sync,
-{
+impl Authenticator for Directory {
     async fn verify(&self, credentials: &Credentials) -> Result<Verdict, AuthenticatorError> {
         let name = Name::typed(&credentials.username);
-        if let Err(wait) = self.inner.throttle.count(&name.digest(), credentials.source) {
-            return Ok(Verdict::Throttled {
-                retry_after: Duration::from_secs(wait.as_millis().div_ceil(1000) as u64),
-            });
+        match self.inner.throttle.count(&name.digest(), credentials.source).await {
+            Ok(()) => {}
+            Err(RateLimited::Exceeded { retry_after }) => {
+                return Ok(Verdict::Throttled { retry_after });
+            }
+            Err(RateLimited::Unavailable(cause)) => {
+                return Err(AuthenticatorError::unavailable(cause));
+            }
         }
         let key = name.key().map_err(AuthenticatorError::unavailable)?;
         let found = self.load(&key).await;
@@ -383,13 +380,13 @@ fn halves(seed: [u8; 32]) -> ([u8; 16], [u8; 16]) {
     (first, second)
 }
 
-impl<C: Stopwatch> Clone for Directory<C> {
+impl Clone for Directory {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<C: Stopwatch> fmt::Debug for Directory<C> {
+impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("storage", &self.inner.storage).finish_non_exhaustive()
     }

@@ -1,26 +1,92 @@
-use governor::clock::FakeRelativeClock;
-use grantor::storage::MemoryStorage;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use grantor::storage::{MemoryStorage, Page, Promises, Stored, Swept};
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery staple";
+/// A clock that stands until it is moved.
+#[derive(Clone, Debug)]
+struct Watch(Arc<AtomicI64>);
 
-fn directory(sources: Sources) -> (Directory<FakeRelativeClock>, FakeRelativeClock) {
-    let stopwatch = FakeRelativeClock::default();
-    let directory = Directory::assemble(
-        Arc::new(MemoryStorage::new()),
-        Arc::new(SystemClock),
-        stopwatch.clone(),
-        sources,
-    );
-    (directory.expect("assembled"), stopwatch)
+impl Watch {
+    fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_800_000_000_000)))
+    }
+
+    fn advance(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).expect("a short time");
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
 }
 
-async fn with_user(name: &str) -> (Directory<FakeRelativeClock>, FakeRelativeClock, User) {
-    let (directory, stopwatch) = directory(Sources::Direct);
+impl Clock for Watch {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A store in memory that several directories have open as if they were processes.
+#[derive(Debug, Default)]
+struct Shared {
+    inner: MemoryStorage,
+    calls: AtomicUsize,
+}
+
+#[async_trait]
+impl Storage for Shared {
+    fn promises(&self) -> Promises {
+        Promises { shared: true, ..self.inner.promises() }
+    }
+
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.inner.load(keys).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.inner.commit(commit).await
+    }
+
+    async fn list(
+        &self,
+        listing: &Listing,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StorageError> {
+        self.inner.list(listing, after, limit).await
+    }
+
+    async fn sweep(
+        &self,
+        now: Timestamp,
+        after: Option<&Cursor>,
+        budget: usize,
+    ) -> Result<Swept, StorageError> {
+        self.inner.sweep(now, after, budget).await
+    }
+
+    async fn ready(&self) -> Result<(), StorageError> {
+        self.inner.ready().await
+    }
+}
+
+const PASSWORD: &str = "correct horse battery staple";
+
+fn directory(sources: Sources) -> (Directory, Watch) {
+    let watch = Watch::new();
+    (on(Arc::new(MemoryStorage::new()), &watch, sources), watch)
+}
+
+fn on(storage: Arc<dyn Storage>, watch: &Watch, sources: Sources) -> Directory {
+    Directory::assemble(storage, Arc::new(watch.clone()), sources).expect("assembled")
+}
+
+async fn with_user(name: &str) -> (Directory, Watch, User) {
+    let (directory, watch) = directory(Sources::Direct);
     let password = SecretString::new(PASSWORD);
     let user = directory.add(name, &password).await.expect("added");
-    (directory, stopwatch, user)
+    (directory, watch, user)
 }
 
 fn guess(name: &str, password: &str, source: &str) -> Credentials {
@@ -31,11 +97,7 @@ fn guess(name: &str, password: &str, source: &str) -> Credentials {
     }
 }
 
-async fn verdict<C>(directory: &Directory<C>, credentials: &Credentials) -> String
-where
-    C: Stopwatch + Clone + Send + Sync + 'static,
-    C::Instant: Send + Sync,
-{
+async fn verdict(directory: &Directory, credentials: &Credentials) -> String {
     match directory.verify(credentials).await.expect("answered") {
         Verdict::Verified(account) => format!("verified {}", account.username),
         Verdict::Refused => "refused".to_owned(),
@@ -105,7 +167,7 @@ async fn a_wrong_password_an_unknown_name_and_a_disabled_account_are_told_apart_
 #[tokio::test]
 async fn guesses_are_throttled_per_account_whether_there_is_one_or_not() {
     // Requirement 6749-080; ATTACKS G11, G12.
-    let (directory, stopwatch, _) = with_user("alice").await;
+    let (directory, watch, _) = with_user("alice").await;
     for name in ["alice", "nobody"] {
         for n in 0..10 {
             // From everywhere, and under every spelling of the name.
@@ -120,57 +182,87 @@ async fn guesses_are_throttled_per_account_whether_there_is_one_or_not() {
     // Others are not affected, and whose name it is gets in again.
     let other = guess("bob", PASSWORD, "198.51.100.1");
     assert_eq!(verdict(&directory, &other).await, "refused");
-    stopwatch.advance(Duration::from_secs(6));
+    watch.advance(Duration::from_secs(6));
     let right = guess("alice", PASSWORD, "203.0.113.1");
     assert_eq!(verdict(&directory, &right).await, "verified alice");
     assert_eq!(verdict(&directory, &right).await, "throttled 6");
 }
 
-#[test]
-fn guesses_are_throttled_per_source() {
-    // Requirement 6749-080; ATTACKS G12.
-    let stopwatch = FakeRelativeClock::default();
-    let count = |throttle: &Throttle<_>, n: u32, source: &str| {
+/// How many of these attempts are let through.
+async fn let_through(throttle: &Throttle, attempts: impl Iterator<Item = (u32, String)>) -> usize {
+    let mut passed = 0;
+    for (n, source) in attempts {
         let mut account = [0; 32];
         account[..4].copy_from_slice(&n.to_be_bytes());
         let source = source.parse().expect("an address");
-        throttle.count(&account, Some(source)).is_ok()
-    };
-    let direct = Throttle::new(stopwatch.clone(), true);
-    assert!((0..60).all(|n| count(&direct, n, "192.0.2.1")));
-    assert!(!count(&direct, 60, "192.0.2.1"));
-    assert!(!count(&direct, 60, "::ffff:192.0.2.1"), "the same host");
-    assert!(count(&direct, 61, "192.0.2.2"), "another one");
-    assert!(!count(&direct, 62, "192.0.2.1"));
-    stopwatch.advance(Duration::from_secs(1));
-    assert!(count(&direct, 62, "192.0.2.1"));
-
-    // A host picks its own address out of its network.
-    assert!((0..60).all(|n| count(&direct, 100 + n, &format!("2001:db8::{n:x}"))));
-    assert!(!count(&direct, 200, "2001:db8::ffff:1"));
-    assert!(count(&direct, 201, "2001:db8:0:1::1"));
-
-    // What a throttled source tries costs the account nothing.
-    assert!((0..20).all(|_| !count(&direct, 7777, "2001:db8::1")));
-    assert!((0..10).all(|n| count(&direct, 7777, &format!("203.0.113.{n}"))));
-
-    // Behind a proxy all sources are one, and nobody can lock out everybody.
-    let proxied = Throttle::new(stopwatch, false);
-    assert!((0..1000).all(|n| count(&proxied, n, "127.0.0.1")));
+        passed += usize::from(throttle.count(&account, Some(source)).await.is_ok());
+    }
+    passed
 }
 
-#[test]
-fn who_has_calmed_down_is_forgotten() {
-    let stopwatch = FakeRelativeClock::default();
-    let throttle = Throttle::new(stopwatch.clone(), true);
-    for n in 0..10_000_u32 {
-        let mut account = [0; 32];
-        account[..4].copy_from_slice(&n.to_be_bytes());
-        let source = std::net::Ipv4Addr::from_bits(n).into();
-        let _ = throttle.count(&account, Some(source));
-        stopwatch.advance(Duration::from_millis(100));
+#[tokio::test]
+async fn guesses_are_throttled_per_source() {
+    // Requirement 6749-080; ATTACKS G12.
+    let watch = Watch::new();
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let clock: Arc<dyn Clock> = Arc::new(watch.clone());
+    let direct = Throttle::new(&storage, &clock, true);
+    let one = async |n: u32, source: &str| {
+        let_through(&direct, std::iter::once((n, source.to_owned()))).await == 1
+    };
+    let office = (0..60).map(|n| (n, "192.0.2.1".to_owned()));
+    assert_eq!(let_through(&direct, office).await, 60);
+    assert!(!one(60, "192.0.2.1").await);
+    assert!(!one(60, "::ffff:192.0.2.1").await, "the same host");
+    assert!(one(61, "192.0.2.2").await, "another one");
+    assert!(!one(62, "192.0.2.1").await);
+    watch.advance(Duration::from_secs(1));
+    assert!(one(62, "192.0.2.1").await);
+
+    // A host picks its own address out of its network.
+    let network = (0..60).map(|n| (100 + n, format!("2001:db8::{n:x}")));
+    assert_eq!(let_through(&direct, network).await, 60);
+    assert!(!one(200, "2001:db8::ffff:1").await);
+    assert!(one(201, "2001:db8:0:1::1").await);
+
+    // What a throttled source tries costs the account nothing.
+    let throttled = (0..20).map(|_| (7777, "2001:db8::1".to_owned()));
+    assert_eq!(let_through(&direct, throttled).await, 0);
+    let others = (0..10).map(|n| (7777, format!("203.0.113.{n}")));
+    assert_eq!(let_through(&direct, others).await, 10);
+
+    // Behind a proxy all sources are one, and nobody can lock out everybody.
+    let proxied = Throttle::new(&storage, &clock, false);
+    let everybody = (0..1000).map(|n| (n, "127.0.0.1".to_owned()));
+    assert_eq!(let_through(&proxied, everybody).await, 1000);
+}
+
+#[tokio::test]
+async fn guesses_are_counted_in_all_processes_that_share_the_store() {
+    // Requirement 6749-080; ATTACKS G12.
+    let watch = Watch::new();
+    let storage = Arc::new(Shared::default());
+    let processes: Vec<_> = (0..3).map(|_| on(storage.clone(), &watch, Sources::Direct)).collect();
+    let first = processes.first().expect("three");
+    first.add("alice", &SecretString::new(PASSWORD)).await.expect("added");
+    for n in 0..10 {
+        let wrong = guess("alice", "wrong password", &format!("198.51.100.{n}"));
+        let process = processes.get(n % 3).expect("three");
+        assert_eq!(verdict(process, &wrong).await, "refused");
     }
-    assert!(throttle.len() < 3000, "{}", throttle.len());
+    let right = guess("alice", PASSWORD, "203.0.113.1");
+    for process in &processes {
+        assert_eq!(verdict(process, &right).await, "throttled 6", "whichever it comes to");
+    }
+    watch.advance(Duration::from_secs(6));
+    assert_eq!(verdict(first, &right).await, "verified alice");
+    for process in &processes {
+        assert_eq!(verdict(process, &right).await, "throttled 6");
+    }
+    // What a process knows to be full costs the store nothing but the count of the source.
+    let before = storage.calls.load(Ordering::Relaxed);
+    assert_eq!(verdict(first, &right).await, "throttled 6");
+    assert_eq!(storage.calls.load(Ordering::Relaxed) - before, 2);
 }
 
 #[tokio::test]
