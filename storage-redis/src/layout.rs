@@ -40,6 +40,7 @@ const fn letter(kind: Kind) -> char {
         Kind::Session => 's',
         Kind::User => 'u',
         Kind::RevokedSubject => 'r',
+        Kind::Throttle => 't',
     }
 }
 
