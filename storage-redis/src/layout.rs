@@ -41,6 +41,7 @@ const fn letter(kind: Kind) -> char {
         Kind::User => 'u',
         Kind::RevokedSubject => 'r',
         Kind::Throttle => 't',
+        Kind::Replay => 'j',
     }
 }
 

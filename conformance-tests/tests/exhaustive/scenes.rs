@@ -110,7 +110,7 @@ impl Scene {
             Kind::Client => self.client_ends > 0,
             Kind::Consent => self.arrivals > 0 || self.withdrawals > 0,
             Kind::RevokedSubject => self.user_ends > 0,
-            Kind::Session | Kind::User | Kind::Throttle => false,
+            Kind::Session | Kind::User | Kind::Throttle | Kind::Replay => false,
         }
     }
 }

@@ -262,7 +262,7 @@ impl Teller<'_> {
                 Kind::Grant => "no such authorization".into(),
                 Kind::Consent => "no consent".into(),
                 Kind::RevokedSubject => "nothing was revoked of Alice".into(),
-                Kind::Session | Kind::User | Kind::Throttle => "nothing".into(),
+                Kind::Session | Kind::User | Kind::Throttle | Kind::Replay => "nothing".into(),
             },
         }
     }

@@ -28,6 +28,7 @@ mod rate_limits;
 mod redirect;
 mod refresh;
 mod regressions;
+mod replay;
 mod revocation;
 mod rules;
 #[path = "../backends/scanning.rs"]

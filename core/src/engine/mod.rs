@@ -10,6 +10,7 @@ mod ambient;
 mod authorization;
 mod builder;
 mod rate_limit;
+mod replay;
 mod step;
 mod tokens;
 

@@ -205,7 +205,7 @@ impl From<StorageError> for RateLimited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::storage::{Kind, MemoryStorage};
 
     #[derive(Debug)]
     struct At(i64);
@@ -228,7 +228,8 @@ mod tests {
             rate.take_here(&full, now).expect("a burst");
         }
         for n in 0..2 * MAX_KNOWN {
-            rate.take_here(&Key::throttle("test", &n.to_be_bytes()), now).expect("the first");
+            let key = Key::new(Kind::Throttle, n.to_be_bytes()).expect("short");
+            rate.take_here(&key, now).expect("the first");
             assert!(n % 1000 != 0 || rate.known().len() <= MAX_KNOWN);
         }
         assert!(rate.take_here(&full, now).is_err(), "a full one is remembered");

@@ -47,6 +47,7 @@ pub mod rate_limit;
 pub mod refresh;
 mod refusal;
 pub mod register;
+pub mod replay;
 pub mod revoke;
 pub mod session;
 pub mod token;

@@ -91,11 +91,13 @@ pub enum Kind {
     RevokedSubject = 6,
     /// How often something was tried lately, where several processes count it together.
     Throttle = 7,
+    /// The memory that an assertion was used.
+    Replay = 8,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Client,
         Self::Grant,
         Self::Consent,
@@ -103,6 +105,7 @@ impl Kind {
         Self::User,
         Self::RevokedSubject,
         Self::Throttle,
+        Self::Replay,
     ];
 
     /// The number of the kind.

@@ -37,6 +37,12 @@ impl Key {
     pub(crate) fn throttle(purpose: &str, what: &[u8]) -> Self {
         Self::of(Kind::Throttle, &digest(&[b"throttle", purpose.as_bytes(), what]))
     }
+
+    /// The key of the memory that an assertion was used. Where one text ends is part of the digest.
+    pub(crate) fn replay(purpose: &str, issuer: &str, id: &str) -> Self {
+        let parts = [b"replay".as_slice(), purpose.as_bytes(), issuer.as_bytes(), id.as_bytes()];
+        Self::of(Kind::Replay, &digest(&parts))
+    }
 }
 
 #[cfg(test)]

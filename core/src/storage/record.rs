@@ -130,7 +130,7 @@ impl Record {
             Kind::User => {
                 return Err(StorageError::damaged("user records belong to the user directory"));
             }
-            Kind::Throttle => {
+            Kind::Throttle | Kind::Replay => {
                 return Err(StorageError::damaged("a moment is no record of the protocol"));
             }
         }
