@@ -28,7 +28,7 @@ pub(crate) struct Place {
 }
 
 /// How many keys one `SCAN` looks at.
-const COUNT: usize = 256;
+const COUNT: usize = 1024;
 /// How many of them one call makes at most. A page may come out empty.
 const SCANS: usize = 16;
 
