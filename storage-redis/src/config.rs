@@ -21,7 +21,7 @@ use crate::url::Address;
 /// println!("{}", storage.report());
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct RedisConfig {
     pub(crate) address: Address,
@@ -58,6 +58,12 @@ impl RedisConfig {
             config.deadline = Duration::from_millis(millis);
         }
         Ok(config)
+    }
+
+    /// Where it is, as it can be shown to anybody: without login and options.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
     }
 
     /// What the keys begin with, for a Redis that is used for other things too. Default: `grantor:`.

@@ -111,6 +111,10 @@ impl FromStr for Address {
         // A list of whole addresses, as other clients take it, is a list of hosts.
         let rest = rest.replace(&format!(",{scheme}://"), ",");
         let (rest, query) = rest.split_once('?').unwrap_or((&rest, ""));
+        // It is not clear what of it is secret, so nothing may be said about its parts.
+        if query.contains('@') {
+            return Err(invalid("after the ? is an @: in a password they are %3F and %40"));
+        }
         let (login, rest) = match rest.rsplit_once('@') {
             Some((login, rest)) => (Login::parse(login)?, rest),
             None => (Login::default(), rest),
@@ -264,6 +268,15 @@ mod tests {
             "redis://h?deadline_ms=1",
         ] {
             assert!(shown(url).is_err(), "{url}");
+        }
+        for url in [
+            "redis://u:1?geheim@h",
+            "redis://u:1?a&geheim=1@h",
+            "redis://u:geheim@h@",
+            "redis://u:geheim@h:x",
+        ] {
+            let error = shown(url).expect_err("not an address");
+            assert!(!error.contains("geheim"), "{error}");
         }
         let secret: Address = "redis://u:geheim@h?sentinel_password=geheim".parse().expect("valid");
         assert!(!format!("{secret:?} {secret}").contains("geheim"));

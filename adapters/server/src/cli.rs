@@ -1,12 +1,16 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use grantor::model::{ClientAuthMethod, GrantType, Issuer};
+use grantor_redis::Confirmation;
 
-use crate::config::StorageSpec;
+use crate::config::{InvalidStorageSpec, StorageSpec};
 use crate::demo;
 use crate::logging::LogFormat;
 use crate::traces::Which;
@@ -26,7 +30,7 @@ pub enum Command {
     /// Run the server
     Serve(ServeArgs),
     /// Explain the mistakes in a configuration, without running anything
-    Check(ServeArgs),
+    Check(CheckArgs),
     /// Register and manage clients
     #[command(subcommand)]
     Client(ClientCommand),
@@ -49,12 +53,50 @@ pub struct StoreArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "GRANTOR_CONFIG")]
     pub config: Option<PathBuf>,
-    /// sled:DIR, or memory: [default: sled:./grantor-data]
-    #[arg(long, env = "GRANTOR_STORAGE")]
+    /// sled:DIR, redis://HOST or memory: [default: sled:./grantor-data]
+    ///
+    /// Arguments can be seen by every user of the machine. An address with a password belongs into
+    /// the environment or the configuration file.
+    #[arg(
+        long,
+        env = "GRANTOR_STORAGE",
+        hide_env_values = true,
+        value_name = "STORAGE",
+        value_parser = StorageParser
+    )]
     pub storage: Option<StorageSpec>,
+    /// Who has to have a change before it is answered, with Redis: local, replicas(N) or fsynced(N)
+    /// [default: local]
+    #[arg(long, value_name = "WHO", env = "GRANTOR_DURABILITY")]
+    pub durability: Option<Confirmation>,
     /// Unix socket for administration [default: admin.sock in the data directory]
     #[arg(long, value_name = "PATH", env = "GRANTOR_ADMIN_SOCKET")]
     pub admin_socket: Option<PathBuf>,
+}
+
+/// Reads a [`StorageSpec`]. Unlike the usual parser it does not repeat in its error what was given,
+/// since there may be a password in it.
+#[derive(Clone, Copy, Debug)]
+struct StorageParser;
+
+impl TypedValueParser for StorageParser {
+    type Value = StorageSpec;
+
+    fn parse_ref(
+        &self,
+        cmd: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<StorageSpec, clap::Error> {
+        let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        let parsed = parsed
+            .and_then(|text| text.parse().map_err(|error: InvalidStorageSpec| error.to_string()));
+        parsed.map_err(|error| {
+            let name = arg.map(ToString::to_string).unwrap_or_default();
+            let message = format!("invalid value for '{name}': {error}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(cmd)
+        })
+    }
 }
 
 /// `grantor serve`
@@ -89,6 +131,17 @@ pub struct ServeArgs {
     #[expect(missing_docs, reason = "it documents itself")]
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// `grantor check`
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Do not ask the Redis whether it is fit
+    #[arg(long)]
+    pub offline: bool,
+    #[expect(missing_docs, reason = "it documents itself")]
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// `grantor explain`

@@ -18,6 +18,7 @@ pub mod logging;
 pub mod output;
 pub mod serve;
 pub mod shutdown;
+pub mod store;
 pub mod sweep;
 pub mod traces;
 pub mod users;
@@ -39,6 +40,8 @@ pub enum Error {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Logging(#[from] logging::BadFilter),
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
     #[error(transparent)]
@@ -96,6 +99,21 @@ fn explain(args: &cli::ExplainArgs) -> Result<(), Error> {
     Ok(explained?)
 }
 
+async fn check(args: &cli::CheckArgs) -> Result<(), Error> {
+    let settings = config::Settings::load(&args.serve)?;
+    let is_redis = matches!(settings.storage, config::StorageSpec::Redis(_));
+    let redis = match is_redis && !args.offline {
+        true => {
+            let store = store::Store::open(&settings.storage).await?;
+            settings.check(&store.storage.promises())?;
+            store.redis.map(|redis| redis.report())
+        }
+        false => None,
+    };
+    output::to_stdout(|out| output::checked(out, &settings, redis.as_deref()))
+        .map_err(Error::Output)
+}
+
 async fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(args) => {
@@ -103,10 +121,7 @@ async fn execute(command: Command) -> Result<(), Error> {
             logging::start(settings.log_format, "info")?;
             Ok(serve::serve(settings).await?)
         }
-        Command::Check(args) => {
-            let settings = config::Settings::load(&args)?;
-            output::to_stdout(|out| output::checked(out, &settings)).map_err(Error::Output)
-        }
+        Command::Check(args) => check(&args).await,
         Command::Client(command) => command::client(command).await,
         Command::User(command) => command::user(command).await,
         Command::Grant(command) => command::grant(command).await,

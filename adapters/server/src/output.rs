@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use grantor::model::{ApplicationType, ClientType, Rotation};
+use grantor_redis::Report;
 use serde_json::json;
 
 use crate::admin::{AdminReply, ClientView, GrantView, SecretText, UserView};
@@ -56,11 +57,21 @@ pub fn text(out: &mut impl Write, reply: &AdminReply) -> io::Result<()> {
 }
 
 /// Says that a configuration is fine, and what it comes to.
-pub fn checked(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
+///
+/// `redis` is what it was found to be, if that was looked at.
+pub fn checked(
+    out: &mut impl Write,
+    settings: &Settings,
+    redis: Option<&Report>,
+) -> io::Result<()> {
     let mut table = pairs();
     table.add_row(["issuer", settings.issuer.as_str()]);
     table.add_row(["listen", &settings.listen.to_string()]);
     table.add_row(["storage", &settings.storage.to_string()]);
+    // One line for each fact: what can be lost, each server, each thing to change.
+    for line in redis.map(ToString::to_string).unwrap_or_default().lines() {
+        table.add_row(["redis", line]);
+    }
     if let Some(socket) = settings.admin_socket() {
         table.add_row(["admin_socket", &socket.display().to_string()]);
     }

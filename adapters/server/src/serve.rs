@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use grantor::AuthorizationServer;
 use grantor::engine::BuildError;
-use grantor::storage::{MemoryStorage, Storage};
-use grantor_sled::{OpenError, SledStorage};
+use grantor_redis::RedisStorage;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::admin::{AdminSocket, SocketError};
 use crate::app::App;
 use crate::audit::AuditLog;
-use crate::config::{Settings, StorageSpec};
+use crate::config::{ConfigError, Settings, StorageSpec};
 use crate::http::{self, Limits};
 use crate::shutdown::{self, Signals};
+use crate::store::{OpenError, Store};
 use crate::sweep::Sweeper;
 use crate::traces::TraceFile;
 use crate::users::{Directory, DirectoryError, Sources};
@@ -27,6 +27,9 @@ pub enum ServeError {
     /// The store did not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store does not promise what the configuration demands.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The configuration makes no server.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -62,7 +65,8 @@ pub enum ServeError {
 
 /// Runs the server until SIGTERM or SIGINT, and then lets it finish what is under way.
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
-    let storage = open(&settings.storage).await?;
+    let Store { storage, redis } = Store::open(&settings.storage).await?;
+    settings.check(&storage.promises())?;
     // Where TLS ends somewhere else, every request comes from there.
     let sources = match settings.issuer.is_secure() || !settings.listen.ip().is_loopback() {
         true => Sources::Proxied,
@@ -94,15 +98,20 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let mut signals = Signals::install().map_err(ServeError::Signals)?;
-    announce(&settings, &server, sources, address, socket.as_ref().map(AdminSocket::path));
+    let socket_path = socket.as_ref().map(AdminSocket::path);
+    announce(&settings, &server, redis.as_deref(), sources, address, socket_path);
 
     let (trigger, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();
-    parts.spawn(Sweeper::default().run(server.clone(), shutdown.clone()));
+    parts.spawn(Sweeper::of(server.promises()).run(server.clone(), shutdown.clone()));
     if let Some(socket) = socket {
         parts.spawn(socket.serve(server.clone(), users, shutdown.clone()));
     }
     let app = App::new(server);
+    let app = match redis {
+        Some(redis) => app.on_redis(redis),
+        None => app,
+    };
     parts.spawn(http::serve(listener, app, Limits::default(), shutdown));
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; a second signal does not wait"),
@@ -133,20 +142,10 @@ async fn finish(parts: &mut JoinSet<()>) -> Result<(), JoinError> {
     Ok(())
 }
 
-/// Opens the store.
-pub async fn open(spec: &StorageSpec) -> Result<Arc<dyn Storage>, ServeError> {
-    Ok(match spec {
-        StorageSpec::Memory => Arc::new(MemoryStorage::new()),
-        StorageSpec::Sled(directory) => {
-            let directory: PathBuf = directory.clone();
-            Arc::new(tokio::task::spawn_blocking(move || SledStorage::open(directory)).await??)
-        }
-    })
-}
-
 fn announce(
     settings: &Settings,
     server: &AuthorizationServer,
+    redis: Option<&RedisStorage>,
     sources: Sources,
     address: std::net::SocketAddr,
     socket: Option<&std::path::Path>,
@@ -160,13 +159,14 @@ fn announce(
         linearizable = promises.linearizable,
         evicts = promises.evicts,
         shared = promises.shared,
+        can_lose = redis.map(|redis| redis.report().can_lose()),
         admin_socket = socket.map(|path| tracing::field::display(path.display())),
         "listening",
     );
     if settings.storage == StorageSpec::Memory {
         tracing::warn!("the storage is memory: everything is gone when this process ends");
     }
-    if socket.is_none() {
+    if socket.is_none() && !promises.shared {
         tracing::warn!("there is no --admin-socket, so no client and no user can be added");
     }
     if server.policy().scopes.is_empty() {

@@ -24,7 +24,12 @@ pub(crate) fn file(data: &[u8]) {
     let lines = data.split(|byte| *byte == b'\n').count();
     let loaded = FILE.with(|path| {
         fs::write(path, data).expect("a temporary file");
-        let store = StoreArgs { config: Some(path.clone()), storage: None, admin_socket: None };
+        let store = StoreArgs {
+            config: Some(path.clone()),
+            storage: None,
+            durability: None,
+            admin_socket: None,
+        };
         let loaded = Settings::load(&ServeArgs {
             issuer: None,
             listen: None,

@@ -1,16 +1,15 @@
 //! Where a command is executed: by the running server, or here.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use grantor::AuthorizationServer;
 use grantor::engine::BuildError;
-use grantor_sled::{OpenError, SledStorage};
 
 use super::socket::{self, SocketError};
 use super::{AdminReply, AdminRequest, execute};
 use crate::audit::AuditLog;
-use crate::config::{AdminSettings, StorageSpec};
+use crate::config::{AdminSettings, ConfigError, StorageSpec};
+use crate::store::{OpenError, Store};
 use crate::users::{Directory, DirectoryError, Sources};
 
 /// Why a command was not executed.
@@ -64,12 +63,13 @@ pub enum AdminError {
     /// The configuration makes no server.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A thread did not run to its end.
-    #[error("the store could not be opened")]
-    Thread(#[from] tokio::task::JoinError),
+    /// The store does not promise what the configuration demands.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
-/// Executes a request: over the socket if a server answers there, on the store otherwise.
+/// Executes a request: over the socket if a server answers there, on the store otherwise. A store
+/// that several processes may have open needs no socket.
 pub async fn submit(
     settings: &AdminSettings,
     request: AdminRequest,
@@ -80,24 +80,24 @@ pub async fn submit(
     {
         return done(reply);
     }
-    let StorageSpec::Sled(directory) = &settings.storage else {
-        return Err(AdminError::NoServer { socket });
-    };
-    let directory = directory.clone();
-    // Opening a directory makes it a store, which is not what a question is for.
-    if !request.begins_a_store() && !directory.join("grantor.state").exists() {
-        return Err(AdminError::NoStore { directory });
-    }
-    let opened = {
-        let directory = directory.clone();
-        tokio::task::spawn_blocking(move || SledStorage::open(directory)).await?
-    };
-    let storage = match (opened, socket) {
-        (Err(OpenError::InUse { .. }), Some(socket)) => {
-            return Err(AdminError::NoAnswer { directory, socket });
+    match &settings.storage {
+        StorageSpec::Memory => return Err(AdminError::NoServer { socket }),
+        // Opening a directory makes it a store, which is not what a question is for.
+        StorageSpec::Sled(directory)
+            if !request.begins_a_store() && !directory.join("grantor.state").exists() =>
+        {
+            return Err(AdminError::NoStore { directory: directory.clone() });
         }
-        (opened, _) => Arc::new(opened?),
+        // A Redis may be open in as many processes as there are, so nobody has to be asked.
+        StorageSpec::Sled(_) | StorageSpec::Redis(_) => {}
+    }
+    let storage = match (Store::open(&settings.storage).await, socket) {
+        (Err(OpenError::Sled(grantor_sled::OpenError::InUse { path, .. })), Some(socket)) => {
+            return Err(AdminError::NoAnswer { directory: path, socket });
+        }
+        (opened, _) => opened?.storage,
     };
+    settings.check(&storage.promises())?;
     let users = Directory::new(storage.clone(), Sources::Proxied)?;
     let server = AuthorizationServer::builder(settings.issuer.clone())
         .policy(settings.policy.clone())

@@ -1,6 +1,7 @@
 //! The configuration file, and what is said about the mistakes in it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use grantor::model::{
     InvalidPolicy, Issuer, Policy, RefreshPolicy, Rotation, ScopeDefinition, ScopeSet, ScopeToken,
 };
+use grantor::storage::{Durability, Promises};
+use grantor_redis::Confirmation;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -15,12 +18,18 @@ use super::{ConfigError, StorageSpec};
 use crate::logging::LogFormat;
 use crate::traces::Which;
 
-/// The configuration file as it was read.
-#[derive(Debug, Default)]
+/// The configuration file as it was read. There may be a password in it.
+#[derive(Default)]
 pub(super) struct File {
     path: PathBuf,
     text: String,
     pub(super) content: Content,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A mistake in the configuration file: where, what, and what to write instead.
@@ -41,6 +50,8 @@ pub(super) struct Content {
     pub(super) tls_terminated: Option<bool>,
     #[serde(deserialize_with = "storage")]
     pub(super) storage: Option<StorageSpec>,
+    #[serde(deserialize_with = "durability")]
+    pub(super) durability: Option<Confirmation>,
     pub(super) admin_socket: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) trace_file: Option<PathBuf>,
@@ -66,6 +77,26 @@ struct PolicySection {
     secret_overlap: Option<Duration>,
     remember_consent: Option<bool>,
     remember_public_https: Option<bool>,
+    required_durability: Option<RequiredDurability>,
+}
+
+/// What an answered change has to survive.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RequiredDurability {
+    None,
+    Process,
+    Power,
+}
+
+impl From<RequiredDurability> for Durability {
+    fn from(required: RequiredDurability) -> Self {
+        match required {
+            RequiredDurability::None => Self::None,
+            RequiredDurability::Process => Self::Process,
+            RequiredDurability::Power => Self::Power,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,10 +158,20 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 }
 
 fn storage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StorageSpec>, D::Error> {
+    // Whatever is wrong with it, there may be a password in it.
     let text = String::deserialize(deserializer)?;
     text.parse()
         .map(Some)
-        .map_err(|error| D::Error::custom(format_args!("`{text}` is not a storage; {error}")))
+        .map_err(|error| D::Error::custom(format_args!("this is not a storage; {error}")))
+}
+
+fn durability<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Confirmation>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map(Some)
+        .map_err(|error| D::Error::custom(format_args!("this is not a durability; {error}")))
 }
 
 fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -186,6 +227,7 @@ impl File {
         set(&mut policy.secret_overlap, section.secret_overlap);
         set(&mut policy.remember_consent, section.remember_consent);
         set(&mut policy.remember_public_https, section.remember_public_https);
+        set(&mut policy.durability, section.required_durability.map(Into::into));
         let section = &self.content.refresh;
         let mut refresh = RefreshPolicy::default();
         let rotation = section.rotation.map(|rotation| match rotation {
@@ -213,8 +255,13 @@ impl File {
         Ok(policy)
     }
 
+    /// Whether the policy makes sense, and can be kept by a store that promises this.
+    pub(super) fn check(&self, policy: &Policy, promises: &Promises) -> Result<(), ConfigError> {
+        policy.validate(promises).map_err(|error| self.explain(&error).into())
+    }
+
     /// Where the policy that makes no sense is written.
-    pub(super) fn explain(&self, error: &InvalidPolicy) -> Mistake {
+    fn explain(&self, error: &InvalidPolicy) -> Mistake {
         let (key, advice) = match error {
             InvalidPolicy::Lifetime(name) => {
                 (name.rsplit('.').next().unwrap_or(name), String::from(", such as \"1h\""))
@@ -229,6 +276,12 @@ impl File {
                 };
                 ("default_scope", advice)
             }
+            InvalidPolicy::Durability { .. } => (
+                "required_durability",
+                String::from(
+                    "; demand less, or choose a storage or a durability that promises more",
+                ),
+            ),
             _ => ("", String::new()),
         };
         self.mistake(key, format!("{error}{advice}"))
@@ -308,11 +361,12 @@ fn in_plain_words(message: &str) -> String {
 }
 
 /// What stands above the first table.
-const TOP_LEVEL: [&str; 9] = [
+const TOP_LEVEL: [&str; 10] = [
     "issuer",
     "listen",
     "tls_terminated",
     "storage",
+    "durability",
     "admin_socket",
     "log_format",
     "trace_file",

@@ -1,72 +1,21 @@
 //! What the process is told: flags, environment, file, defaults, in this order.
 
 mod file;
+mod storage;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::sync::Arc;
 
 use grantor::model::{InvalidIssuer, Issuer, Policy};
-use grantor::storage::{Durability, Promises};
+use grantor::storage::Promises;
 
 use self::file::File;
 pub use self::file::Mistake;
+pub use self::storage::{InvalidStorageSpec, StorageSpec};
 use crate::cli::{ServeArgs, StoreArgs};
 use crate::logging::LogFormat;
 use crate::traces::Which;
-
-/// Where the records are kept: `sled:DIR` or `memory:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StorageSpec {
-    /// In a directory of this machine, power-safe.
-    Sled(PathBuf),
-    /// In this process: gone when it ends.
-    Memory,
-}
-
-impl StorageSpec {
-    /// What a store of this kind promises, without opening one.
-    const fn promises(&self) -> Promises {
-        Promises {
-            durability: match self {
-                Self::Sled(_) => Durability::Power,
-                Self::Memory => Durability::None,
-            },
-            linearizable: true,
-            evicts: false,
-            shared: false,
-        }
-    }
-}
-
-impl FromStr for StorageSpec {
-    type Err = InvalidStorageSpec;
-
-    fn from_str(text: &str) -> Result<Self, InvalidStorageSpec> {
-        match text.split_once(':') {
-            Some(("sled", directory)) if !directory.is_empty() => {
-                Ok(Self::Sled(PathBuf::from(directory)))
-            }
-            Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err(InvalidStorageSpec),
-        }
-    }
-}
-
-impl fmt::Display for StorageSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sled(directory) => write!(f, "sled:{}", directory.display()),
-            Self::Memory => f.write_str("memory:"),
-        }
-    }
-}
-
-/// Neither of the two forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write sled:DIR for a directory that survives a restart, or memory: for one that does not")]
-pub struct InvalidStorageSpec;
 
 /// All that the server has to know.
 #[derive(Clone, Debug)]
@@ -87,6 +36,7 @@ pub struct Settings {
     pub trace_file: Option<PathBuf>,
     /// Which of them.
     pub trace: Which,
+    file: Arc<File>,
 }
 
 /// All that an administration command has to know.
@@ -100,6 +50,7 @@ pub struct AdminSettings {
     pub admin_socket: Option<PathBuf>,
     /// Which scopes there are, and how long replaced secrets work.
     pub policy: Policy,
+    file: Arc<File>,
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8400);
@@ -113,8 +64,8 @@ impl Settings {
             return Err(ConfigError::NoIssuer);
         };
         let listen = args.listen.or(file.content.listen).unwrap_or(LISTEN);
-        let storage = storage(&args.store, &file);
-        policy.validate(&storage.promises()).map_err(|error| file.explain(&error))?;
+        let storage = storage(&args.store, &file)?;
+        file.check(&policy, &storage.promises())?;
         let terminated = args.tls_terminated.or(file.content.tls_terminated).unwrap_or(false);
         if !listen.ip().is_loopback() && !terminated {
             return Err(ConfigError::Exposed { listen });
@@ -128,7 +79,13 @@ impl Settings {
             log_format: args.log_format.or(file.content.log_format).unwrap_or_default(),
             trace_file: args.trace_file.clone().or_else(|| file.content.trace_file.clone()),
             trace: args.trace.or(file.content.trace).unwrap_or_default(),
+            file: Arc::new(file),
         })
+    }
+
+    /// Whether a store that promises this, as it was found to, can be served.
+    pub fn check(&self, promises: &Promises) -> Result<(), ConfigError> {
+        self.file.check(&self.policy, promises)
     }
 
     /// Where administration commands are taken; `None`: nowhere.
@@ -142,13 +99,19 @@ impl AdminSettings {
     pub fn load(args: &StoreArgs) -> Result<Self, ConfigError> {
         let file = File::load(args.config.as_deref())?;
         let policy = file.policy()?;
-        let storage = storage(args, &file);
-        policy.validate(&storage.promises()).map_err(|error| file.explain(&error))?;
+        let storage = storage(args, &file)?;
+        file.check(&policy, &storage.promises())?;
         let issuer = match file.content.issuer.clone() {
             Some(issuer) => issuer,
             None => Issuer::parse("http://localhost")?,
         };
-        Ok(Self { issuer, admin_socket: admin_socket(args, &file), storage, policy })
+        let admin_socket = admin_socket(args, &file);
+        Ok(Self { issuer, admin_socket, storage, policy, file: Arc::new(file) })
+    }
+
+    /// Whether a store that promises this, as it was found to, can be used.
+    pub fn check(&self, promises: &Promises) -> Result<(), ConfigError> {
+        self.file.check(&self.policy, promises)
     }
 
     /// Where a running server is asked; `None`: nowhere.
@@ -157,11 +120,18 @@ impl AdminSettings {
     }
 }
 
-fn storage(args: &StoreArgs, file: &File) -> StorageSpec {
-    args.storage
+fn storage(args: &StoreArgs, file: &File) -> Result<StorageSpec, ConfigError> {
+    let mut storage = args
+        .storage
         .clone()
         .or_else(|| file.content.storage.clone())
-        .unwrap_or_else(|| StorageSpec::Sled(PathBuf::from("./grantor-data")))
+        .unwrap_or_else(|| StorageSpec::Sled(PathBuf::from("./grantor-data")));
+    if let Some(durability) = args.durability.or(file.content.durability)
+        && !storage.confirm(durability)
+    {
+        return Err(ConfigError::NoReplicas { storage: storage.to_string() });
+    }
+    Ok(storage)
 }
 
 fn admin_socket(args: &StoreArgs, file: &File) -> Option<PathBuf> {
@@ -172,7 +142,7 @@ fn socket_of(chosen: Option<&Path>, storage: &StorageSpec) -> Option<PathBuf> {
     match (chosen, storage) {
         (Some(path), _) => Some(path.to_owned()),
         (None, StorageSpec::Sled(directory)) => Some(directory.join("admin.sock")),
-        (None, StorageSpec::Memory) => None,
+        (None, StorageSpec::Redis(_) | StorageSpec::Memory) => None,
     }
 }
 
@@ -205,6 +175,12 @@ pub enum ConfigError {
     Exposed {
         /// The address.
         listen: SocketAddr,
+    },
+    /// There is nobody who could confirm anything.
+    #[error("durability is a matter of Redis; {storage} is always as durable as it can be")]
+    NoReplicas {
+        /// Where the records are kept.
+        storage: String,
     },
     /// Not an issuer.
     #[error(transparent)]

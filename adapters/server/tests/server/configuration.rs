@@ -166,7 +166,11 @@ fn a_mistake_is_explained_with_its_line_and_what_to_write_instead() {
             "line 1: `localhost` is not an address to listen on; write an IP address and a port, such \
              as \"127.0.0.1:8400\"",
         ),
-        ("storage = \"redis:x\"", "line 1: `redis:x` is not a storage; write sled:DIR"),
+        ("storage = \"redis:x\"", "line 1: this is not a storage; write sled:DIR"),
+        (
+            "storage = \"redis+proxy://h\"",
+            "line 1: this is not a storage; not the address of a Redis (after the + comes",
+        ),
         (
             "default_scope = \"calendar.read\"\n[scopes.calendar]\ndescription = \"x\"",
             "line 1: default_scope must name scopes that exist; defined are calendar",

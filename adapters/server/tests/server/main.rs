@@ -12,5 +12,6 @@ mod configuration;
 mod limits;
 mod probes;
 mod process;
+mod redis;
 mod traces;
 mod world;

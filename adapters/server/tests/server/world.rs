@@ -34,16 +34,31 @@ description = "Change your calendar"
 /// A place for a server, with a configuration file.
 pub(crate) struct World {
     root: TempDir,
+    storage: String,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let root = TempDir::new().expect("a temporary directory");
-        let world = Self { root };
-        let data = world.data();
-        let config = format!("storage = \"sled:{}\"\n{CONFIG}", data.display());
-        std::fs::write(world.config(), config).expect("written");
+        let mut world = Self::on("");
+        world.storage = format!("sled:{}", world.data().display());
+        world.configure("");
         world
+    }
+
+    /// On this storage.
+    pub(crate) fn on(storage: &str) -> Self {
+        let root = TempDir::new().expect("a temporary directory");
+        let world = Self { root, storage: storage.to_owned() };
+        world.configure("");
+        world
+    }
+
+    /// Writes the configuration file, with more settings at its beginning.
+    pub(crate) fn configure(&self, more: &str) {
+        // The sections come last, whatever comes first.
+        let (top, sections) = CONFIG.split_once("\n\n").expect("sections");
+        let config = format!("storage = {:?}{top}\n{more}\n{sections}", self.storage);
+        std::fs::write(self.config(), config).expect("written");
     }
 
     pub(crate) fn root(&self) -> &Path {
