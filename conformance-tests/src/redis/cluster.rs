@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ground::BUS;
 use super::options::Options;
+use super::proxy::FaultProxy;
 use super::server::{Server, fields, wait_for};
 use super::slots::{SLOTS, SlotMove, slot_of};
 
@@ -15,6 +16,7 @@ pub struct ClusterOptions {
     replicas: usize,
     node_timeout: Duration,
     server: Options,
+    proxies: bool,
 }
 
 impl ClusterOptions {
@@ -48,6 +50,15 @@ impl ClusterOptions {
         self
     }
 
+    /// Each node stands behind a [`FaultProxy`], whose address is what the nodes tell clients in `MOVED`,
+    /// `ASK`, `CLUSTER SLOTS` and so on. Replicas go through it too, unharmed except by
+    /// [`FaultProxy::stall`]; what the nodes say to each other does not.
+    #[must_use]
+    pub fn behind_proxies(mut self) -> Self {
+        self.proxies = true;
+        self
+    }
+
     /// Starts all nodes, makes them a Cluster, and waits until it is [healthy](Cluster::wait_healthy).
     ///
     /// # Panics
@@ -56,21 +67,29 @@ impl ClusterOptions {
     pub fn start(self) -> Cluster {
         let count = self.primaries * (1 + self.replicas);
         let node = || {
-            self.server
+            let options = self
+                .server
                 .clone()
                 .config("cluster-enabled", "yes")
                 .config("cluster-config-file", "nodes.conf")
                 .config("cluster-node-timeout", &self.node_timeout.as_millis().to_string())
                 // What a test finds must be its own doing: no replica moves to another primary.
-                .config("cluster-allow-replica-migration", "no")
-                .start()
+                .config("cluster-allow-replica-migration", "no");
+            match self.proxies {
+                true => {
+                    let (node, proxy) = options.start_behind_proxy();
+                    (node, Some(proxy))
+                }
+                false => (options.start(), None),
+            }
         };
-        let nodes: Vec<_> = std::thread::scope(|scope| {
+        let (nodes, proxies): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..count).map(|_| scope.spawn(node)).collect();
-            starts.into_iter().map(|start| start.join().expect("a node")).collect()
+            starts.into_iter().map(|start| start.join().expect("a node")).unzip()
         });
-        let ids = nodes.iter().map(|node| node.cli(&["CLUSTER", "MYID"])).collect();
-        let cluster = Cluster { nodes, ids, primaries: self.primaries };
+        let ids = nodes.iter().map(|node: &Server| node.cli(&["CLUSTER", "MYID"])).collect();
+        let proxies = proxies.into_iter().flatten().collect();
+        let cluster = Cluster { nodes, proxies, ids, primaries: self.primaries };
         cluster.found();
         cluster
     }
@@ -94,6 +113,8 @@ impl ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Server>,
+    /// In the order of the nodes, or none at all.
+    proxies: Vec<FaultProxy>,
     /// In the order of the nodes.
     ids: Vec<String>,
     /// How many of the nodes, the first ones, were primaries at the start.
@@ -170,6 +191,7 @@ impl Cluster {
             replicas: 1,
             node_timeout: Duration::from_secs(2),
             server: Options::default(),
+            proxies: false,
         }
     }
 
@@ -186,13 +208,15 @@ impl Cluster {
                 let words: Vec<_> = command.iter().map(String::as_str).collect();
                 node.cli(&words);
             }
+        }
+        for (n, node) in self.nodes.iter().enumerate() {
             // Each meets each: gossip would take a second or more.
             for other in self.nodes.iter().skip(n + 1) {
                 node.cli(&[
                     "CLUSTER",
                     "MEET",
                     &other.host().to_string(),
-                    &other.port().to_string(),
+                    &other.announced_port().to_string(),
                     &(other.port() + BUS).to_string(),
                 ]);
             }
@@ -214,10 +238,24 @@ impl Cluster {
         &self.nodes
     }
 
-    /// The URLs of all nodes, separated by commas.
+    /// The proxy before a node, with [`ClusterOptions::behind_proxies`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn proxy(&self, node: &Server) -> &FaultProxy {
+        let place = self.nodes.iter().position(|it| it.port() == node.port());
+        place.and_then(|place| self.proxies.get(place)).expect("a node behind a proxy")
+    }
+
+    /// The URLs of all nodes, separated by commas; or of their proxies.
     #[must_use]
     pub fn url(&self) -> String {
-        self.nodes.iter().map(Server::url).collect::<Vec<_>>().join(",")
+        let urls: Vec<_> = match self.proxies.is_empty() {
+            true => self.nodes.iter().map(Server::url).collect(),
+            false => self.proxies.iter().map(FaultProxy::url).collect(),
+        };
+        urls.join(",")
     }
 
     /// The id of a node in the Cluster.

@@ -18,6 +18,8 @@
 //! * [`shared_server`]: one for all tests of a process that need no more than keys of their own.
 //! * [`Sentinels`]: a primary, its replicas, and the sentinels who decide which of them is the primary.
 //! * [`Cluster`]: primaries and replicas with slots that move.
+//! * [`FaultProxy`]: between clients and a server: replies that get lost, connections cut at any byte,
+//!   commands held back or sent twice. It counts what comes by.
 //!
 //! Everything blocks, so that it is of use in any test; where a test has a load running meanwhile, that
 //! load has threads of its own (`#[tokio::test(flavor = "multi_thread")]`). Whatever waits looks at the
@@ -28,7 +30,9 @@
 
 mod cluster;
 mod ground;
+mod lane;
 mod options;
+mod proxy;
 mod resp;
 mod sentinel;
 mod server;
@@ -40,6 +44,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cluster::{Cluster, ClusterOptions};
 pub use options::{Fsync, Options};
+pub use proxy::{Command, Fault, FaultProxy, Held, Injected, Passed};
 pub use resp::{Malformed, Value, parse};
 pub use sentinel::{SentinelOptions, Sentinels};
 pub use server::Server;

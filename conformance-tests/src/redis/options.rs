@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::ground::{Place, Port};
+use super::ground::{BUS, Place, Port};
+use super::proxy::FaultProxy;
 use super::server::Server;
 use super::tls::Tls;
 
@@ -31,6 +32,8 @@ pub(super) const OPERATOR: &str = "stage-operator";
 pub struct Options {
     pub(super) host: IpAddr,
     pub(super) port: Option<u16>,
+    /// The port that others are told, when it is another one.
+    pub(super) announced: Option<u16>,
     pub(super) password: Option<String>,
     pub(super) tls: Option<Tls>,
     pub(super) operator_password: String,
@@ -44,6 +47,7 @@ impl Default for Options {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
             port: None,
+            announced: None,
             password: None,
             tls: None,
             // Those who belong together have the same.
@@ -108,7 +112,7 @@ impl Options {
     #[must_use]
     pub fn replica_of(mut self, primary: &Server) -> Self {
         self.operator_password = primary.options_of().operator_password.clone();
-        self.config("replicaof", &format!("{} {}", primary.host(), primary.port()))
+        self.config("replicaof", &format!("{} {}", primary.host(), primary.announced_port()))
     }
 
     /// Writes are refused with fewer replicas than this, or when they have not been heard of for
@@ -133,6 +137,21 @@ impl Options {
     #[must_use]
     pub fn start(self) -> Server {
         Server::start_with(self)
+    }
+
+    /// Starts the server with a proxy before it, whose port is what it tells others.
+    pub(super) fn start_behind_proxy(self) -> (Server, FaultProxy) {
+        loop {
+            let port = Port::free();
+            let proxy = FaultProxy::between((self.host, port.number()).into(), self.clone());
+            let mut options = self.clone();
+            options.announced = Some(proxy.port());
+            match Server::try_start(options, port) {
+                Ok(server) => return (server, proxy),
+                Err(log) if log.contains("Address already in use") => {}
+                Err(log) => panic!("redis-server ended before it answered\n{log}"),
+            }
+        }
     }
 
     /// The configuration of a server on that port and place, as the text of a file.
@@ -178,6 +197,12 @@ impl Options {
             line(&format!("masteruser {OPERATOR}"));
             line(&format!("masterauth {secret}"));
             line("save \"\"");
+            if let Some(announced) = self.announced {
+                let host = self.host;
+                line(&format!("replica-announce-ip {host}\nreplica-announce-port {announced}"));
+                line(&format!("cluster-announce-ip {host}\ncluster-announce-port {announced}"));
+                line(&format!("cluster-announce-bus-port {}", port.number() + BUS));
+            }
             // A replica is to be there as soon as it can.
             line("repl-diskless-sync yes");
             line("repl-diskless-sync-delay 0");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ground::Port;
 use super::options::{OPERATOR, Options};
+use super::proxy::FaultProxy;
 use super::resp::Value;
 use super::server::{Server, wait_for};
 
@@ -37,6 +38,7 @@ pub struct SentinelOptions {
     replicas: usize,
     server: Options,
     down_after: Duration,
+    proxies: bool,
 }
 
 impl SentinelOptions {
@@ -62,21 +64,38 @@ impl SentinelOptions {
         self
     }
 
+    /// The primary and the replicas each stand behind a [`FaultProxy`], whose address is what the
+    /// sentinels know of and tell clients. They and the replicas go through it too, unharmed except by
+    /// [`FaultProxy::stall`].
+    #[must_use]
+    pub fn behind_proxies(mut self) -> Self {
+        self.proxies = true;
+        self
+    }
+
     /// Starts all, and waits until they are [healthy](Sentinels::wait_healthy).
     ///
     /// # Panics
     /// When they are not in time.
     #[must_use]
     pub fn start(self) -> Sentinels {
-        let primary = self.server.clone().start();
-        let replica = || self.server.clone().replica_of(&primary).start();
+        let start = |options: Options| match self.proxies {
+            true => {
+                let (server, proxy) = options.start_behind_proxy();
+                (server, Some(proxy))
+            }
+            false => (options.start(), None),
+        };
+        let primary = start(self.server.clone());
+        let replica = || start(self.server.clone().replica_of(&primary.0));
         let replicas: Vec<_> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..self.replicas).map(|_| scope.spawn(replica)).collect();
             starts.into_iter().map(|start| start.join().expect("a replica")).collect()
         });
-        let servers: Vec<_> = std::iter::once(primary).chain(replicas).collect();
+        let (servers, proxies): (Vec<_>, Vec<_>) = std::iter::once(primary).chain(replicas).unzip();
         let sentinels = self.sentinels(&servers);
-        let all = Sentinels { servers, sentinels };
+        let proxies = proxies.into_iter().flatten().collect();
+        let all = Sentinels { servers, sentinels, proxies };
         all.wait_healthy();
         all
     }
@@ -119,16 +138,16 @@ impl SentinelOptions {
         let (primary, replicas) = servers.split_first().expect("a primary");
         let down_after = self.down_after.as_millis();
         let mut lines = vec![
-            format!("monitor {NAME} {} {} 2", primary.host(), primary.port()),
+            format!("monitor {NAME} {} {} 2", primary.host(), primary.announced_port()),
             format!("down-after-milliseconds {NAME} {down_after}"),
             format!("failover-timeout {NAME} 4000"),
             format!("parallel-syncs {NAME} {}", replicas.len().max(1)),
             format!("auth-user {NAME} {OPERATOR}"),
             format!("auth-pass {NAME} {}", self.server.operator_password),
         ];
-        lines.extend(
-            replicas.iter().map(|it| format!("known-replica {NAME} {} {}", it.host(), it.port())),
-        );
+        lines.extend(replicas.iter().map(|replica| {
+            format!("known-replica {NAME} {} {}", replica.host(), replica.announced_port())
+        }));
         lines.iter().fold(options, |options, line| options.config("sentinel", line))
     }
 }
@@ -151,6 +170,8 @@ impl SentinelOptions {
 pub struct Sentinels {
     servers: Vec<Server>,
     sentinels: Vec<Server>,
+    /// In the order of the servers, or none at all.
+    proxies: Vec<FaultProxy>,
 }
 
 impl Sentinels {
@@ -170,6 +191,7 @@ impl Sentinels {
             replicas: 2,
             server: Options::default(),
             down_after: Duration::from_secs(1),
+            proxies: false,
         }
     }
 
@@ -202,6 +224,16 @@ impl Sentinels {
         &self.sentinels
     }
 
+    /// The proxy before a server, with [`SentinelOptions::behind_proxies`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn proxy(&self, server: &Server) -> &FaultProxy {
+        let place = self.servers.iter().position(|it| it.port() == server.port());
+        place.and_then(|place| self.proxies.get(place)).expect("a server behind a proxy")
+    }
+
     /// Whom two sentinels hold for the primary.
     ///
     /// # Panics
@@ -228,7 +260,7 @@ impl Sentinels {
         };
         let votes: Vec<_> = self.sentinels.iter().filter_map(ask).collect();
         let votes_for =
-            |server: &&Server| votes.iter().filter(|vote| **vote == server.port()).count();
+            |server: &&Server| votes.iter().filter(|it| **it == server.announced_port()).count();
         self.servers.iter().find(|server| votes_for(server) >= 2)
     }
 
@@ -295,7 +327,7 @@ impl Sentinels {
         let text = |value: &Value, name: &str| value.field(name)?.text();
         let master = sentinel.if_awake(&["SENTINEL", "MASTER", NAME])?;
         let others = self.servers.len() - 1;
-        let sees_it = text(&master, "port")? == primary.port().to_string()
+        let sees_it = text(&master, "port")? == primary.announced_port().to_string()
             && text(&master, "flags")? == "master"
             && text(&master, "num-slaves")? == others.to_string()
             && text(&master, "num-other-sentinels")? == (self.sentinels.len() - 1).to_string();
@@ -303,7 +335,7 @@ impl Sentinels {
         let follows = |replica: &&Value| {
             text(replica, "flags").is_some_and(|flags| flags == "slave")
                 && text(replica, "master-link-status").is_some_and(|status| status == "ok")
-                && text(replica, "master-port") == Some(primary.port().to_string())
+                && text(replica, "master-port") == Some(primary.announced_port().to_string())
         };
         let quorum = sentinel.if_awake(&["SENTINEL", "CKQUORUM", NAME])?;
         (sees_it

@@ -176,6 +176,11 @@ impl Server {
         self.port.number()
     }
 
+    /// The port that others are told: that of a proxy, if it stands behind one.
+    pub(super) fn announced_port(&self) -> u16 {
+        self.options.announced.unwrap_or(self.port())
+    }
+
     /// `redis://127.0.0.1:port`, or `rediss:` with TLS, and with the password of the default user, if
     /// there is one.
     #[must_use]

@@ -1,7 +1,8 @@
 //! The stage on which tests meet Redis does what it says.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod proxy;
 mod sentinel;
 mod server;
