@@ -16,7 +16,7 @@ pub struct Grant {
     #[serde(rename = "c")]
     pub client_id: ClientId,
     /// The client's [`epoch`](super::Client::epoch) when this began.
-    #[serde(rename = "e", default)]
+    #[serde(rename = "e", default, skip_serializing_if = "is_zero")]
     pub client_epoch: u32,
     /// When it began.
     #[serde(rename = "t")]
@@ -24,6 +24,12 @@ pub struct Grant {
     /// Where it stands.
     #[serde(rename = "s")]
     pub state: GrantState,
+}
+
+/// What most records have is not written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(epoch: &u32) -> bool {
+    *epoch == 0
 }
 
 /// Where an authorization stands. Each state holds what is true in it and nothing else.
@@ -117,10 +123,10 @@ pub struct CodeIssued {
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
-    #[serde(rename = "ce", default)]
+    #[serde(rename = "ce", default, skip_serializing_if = "is_zero")]
     pub consent_epoch: u32,
     /// The [`epoch`](super::RevokedSubject::epoch) of the user when it was allowed.
-    #[serde(rename = "se", default)]
+    #[serde(rename = "se", default, skip_serializing_if = "is_zero")]
     pub subject_epoch: u32,
     /// What must be shown to redeem the code.
     #[serde(rename = "p")]
@@ -179,7 +185,7 @@ pub struct Active {
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The epoch of the consent it stands on.
-    #[serde(rename = "ce", default)]
+    #[serde(rename = "ce", default, skip_serializing_if = "is_zero")]
     pub consent_epoch: u32,
     /// What the redeemed code was bound to; `None` for client credentials.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]

