@@ -321,35 +321,28 @@ fn good_replicas(info: &BTreeMap<&str, &str>) -> u32 {
     u32::try_from(replicas.filter(|line| follows(line)).count()).unwrap_or(u32::MAX)
 }
 
-/// Whether requests can be served now: every primary answers, and what was promised still holds.
-pub(crate) async fn ready(redis: &Redis, report: &Report) -> Result<(), StorageError> {
+/// Whether requests can be served now: every primary answers, with the replicas that it has to have,
+/// and is what it has to be.
+pub(crate) async fn ready(redis: &Redis, before: &Report) -> Result<Report, StorageError> {
+    let report = look(redis, before.topology, before.confirmation).await?;
     if let Some((node, problem)) = report.problem() {
         return Err(StorageError::unavailable(format_args!("{}: {problem}", node.name)));
-    }
-    if let Some(slot) = redis.router.uncovered() {
-        return Err(StorageError::unavailable(format_args!(
-            "no node of the Redis Cluster serves slot {slot}"
-        )));
     }
     let nodes = redis.router.primaries();
     let pings = nodes.iter().map(|node| redis.at_node(node, || vec![redis::cmd("PING")]));
     for answer in join_all(pings).await {
         answer?;
     }
-    Ok(())
+    Ok(report)
 }
 
 /// Looks again and again, and says when something changed.
-pub(crate) fn watch(
-    redis: Arc<Redis>,
-    report: Arc<RwLock<Arc<Report>>>,
-    confirmation: Confirmation,
-) -> Watch {
+pub(crate) fn watch(redis: Arc<Redis>, report: Arc<RwLock<Arc<Report>>>) -> Watch {
     Watch(tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let before = Arc::clone(&report.read().unwrap_or_else(PoisonError::into_inner));
-            let now = match look(&redis, before.topology, confirmation).await {
+            let now = match look(&redis, before.topology, before.confirmation).await {
                 Ok(now) => now,
                 Err(error) => {
                     tracing::warn!(%error, "Redis cannot be looked at");
@@ -359,7 +352,7 @@ pub(crate) fn watch(
             match now.problem() {
                 Some((node, problem)) => tracing::error!(node = node.name, problem, "not ready"),
                 None if now.can_lose() != before.can_lose() => {
-                    tracing::warn!("durability {confirmation}: {}", now.can_lose());
+                    tracing::warn!("durability {}: {}", now.confirmation, now.can_lose());
                 }
                 None => {}
             }

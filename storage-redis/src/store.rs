@@ -59,7 +59,7 @@ impl RedisStorage {
             tracing::info!(address = %config.address, "{line}");
         }
         let report = Arc::new(RwLock::new(report));
-        let watch = check::watch(Arc::clone(&redis), Arc::clone(&report), config.confirmation);
+        let watch = check::watch(Arc::clone(&redis), Arc::clone(&report));
         Ok(Self { redis, report, address: config.address.to_string(), _watch: watch })
     }
 
@@ -191,7 +191,9 @@ impl Storage for RedisStorage {
     }
 
     async fn ready(&self) -> Result<(), StorageError> {
-        check::ready(&self.redis, &self.report()).await
+        let report = check::ready(&self.redis, &self.report()).await?;
+        *self.report.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
+        Ok(())
     }
 }
 
