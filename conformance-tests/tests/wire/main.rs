@@ -15,6 +15,7 @@ mod administration;
 mod authorization;
 mod bearer;
 mod client_authentication;
+mod client_cache;
 mod concurrency;
 mod connections;
 mod faults;

@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
     Conflicts(usize),
     /// This call waits until it is released.
     Held(usize),
+    /// This load waits when it has found what it answers, until it is released.
+    HeldWithAnswer(usize),
 }
 
 impl Trouble {
@@ -125,8 +127,14 @@ impl Storage for TroubledStorage {
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let call = self.calls.load(Ordering::SeqCst);
         self.pass().await?;
-        self.inner.load(keys).await
+        let found = self.inner.load(keys).await;
+        if *self.trouble.lock().expect("lock") == Trouble::HeldWithAnswer(call) {
+            self.reached.notify_one();
+            self.released.notified().await;
+        }
+        found
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {

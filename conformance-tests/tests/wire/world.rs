@@ -137,6 +137,11 @@ impl World {
 
     /// Another process on the same store: nothing of the first one's memory is left.
     pub(crate) fn restarted(&self) -> Self {
+        self.another(|builder| builder)
+    }
+
+    /// The same, put together a little differently.
+    pub(crate) fn another(&self, change: impl FnOnce(Builder) -> Builder) -> Self {
         let policy = self.server.policy().clone();
         Self::assemble(
             self.server.issuer().as_str(),
@@ -144,7 +149,7 @@ impl World {
             Arc::clone(&self.clock),
             Arc::clone(&self.users),
             self.log.clone(),
-            |builder| builder.policy(policy),
+            |builder| change(builder.policy(policy)),
         )
     }
 

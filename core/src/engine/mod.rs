@@ -9,6 +9,7 @@ mod administration;
 mod ambient;
 mod authorization;
 mod builder;
+mod client_cache;
 mod rate_limit;
 mod replay;
 mod step;
@@ -16,6 +17,7 @@ mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::administration::{Connection, GrantSummary};
 pub use self::ambient::{
@@ -55,6 +57,7 @@ struct Inner {
     pages: Arc<dyn Pages>,
     login_page: Option<String>,
     wrong_secrets: RateLimit,
+    clients: client_cache::ClientCache,
 }
 
 impl AuthorizationServer {
@@ -81,6 +84,12 @@ impl AuthorizationServer {
     /// What its store promises.
     pub fn promises(&self) -> Promises {
         self.inner.storage.promises()
+    }
+
+    /// How old the record of a client may be on which a request of that client is decided; zero:
+    /// it is loaded for each.
+    pub fn client_cache(&self) -> Duration {
+        self.inner.clients.lifetime()
     }
 
     /// How its pages look.

@@ -1,14 +1,17 @@
 //! Load, commit, try again: what every step shares.
 
+use std::sync::Arc;
+
 use super::AuthorizationServer;
 use crate::authenticator::AuthenticatorError;
 use crate::model::{
-    Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject,
+    Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject, Timestamp,
 };
 use crate::protocol::authorize::AuthorizationError;
+use crate::protocol::client_auth::{PresentedClient, authenticate};
 use crate::protocol::{Context, Decision, Entropy, Refusal};
 use crate::storage::{
-    Commit, CommitId, CommitOutcome, Key, Loaded, Record, StorageError, commit_or_repeat,
+    Commit, CommitId, CommitOutcome, Key, Kind, Loaded, Record, StorageError, commit_or_repeat,
 };
 use crate::trace::{Decided, Question, Trace};
 
@@ -69,7 +72,9 @@ pub(super) struct Attempts {
 /// The records that a step has loaded, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    found: Vec<(Key, Option<Loaded>)>,
+    found: Vec<(Key, Option<Arc<Loaded>>)>,
+    /// Which of them were loaded a little while ago.
+    cached: Vec<Key>,
 }
 
 impl Facts {
@@ -78,11 +83,26 @@ impl Facts {
         loaded.as_ref().map(|loaded| &loaded.record)
     }
 
+    /// Whether the record of the grant's client is out of the cache, and not of the grant's time. One of
+    /// the two has been overtaken by a revocation, and only a fresh record can tell which.
+    fn may_be_outdated(&self, grant_key: &Key) -> Option<Key> {
+        let grant = self.grant(grant_key)?;
+        let client = self.client(Some(&grant.client_id))?;
+        let key = Key::client(&client.id);
+        (grant.client_epoch != client.epoch && self.cached.contains(&key)).then_some(key)
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.found.retain(|(known, _)| known != key);
+        self.cached.retain(|known| known != key);
+    }
+
     /// Facts that were not loaded just now.
     pub(crate) fn from_records(found: impl Iterator<Item = (Key, Option<Record>)>) -> Self {
         let commit = CommitId::from_bytes([0; 16]);
-        let loaded = |record: Option<Record>| record.map(|record| Loaded { commit, record });
-        Self { found: found.map(|(key, record)| (key, loaded(record))).collect() }
+        let loaded = |record| Arc::new(Loaded { commit, record });
+        let found = found.map(|(key, record)| (key, record.map(loaded))).collect();
+        Self { found, cached: Vec::new() }
     }
 
     /// Every record that was asked for, and what was there.
@@ -163,12 +183,78 @@ impl AuthorizationServer {
         if wanted.is_empty() {
             return Ok(());
         }
+        let begun = self.inner.clients.begin(self.now());
         let found = self.inner.storage.load(&wanted).await?;
         for (key, stored) in wanted.into_iter().zip(found) {
             let loaded = stored.map(|stored| Loaded::decode(&key, &stored)).transpose()?;
+            let loaded = loaded.map(Arc::new);
+            if let (Kind::Client, Some(loaded), Some(begun)) = (key.kind(), &loaded, begun) {
+                self.inner.clients.keep(&key, loaded, begun);
+            }
             facts.found.push((key, loaded));
         }
         Ok(())
+    }
+
+    /// What a request of a client is decided on: its own record, and the grant that it names.
+    ///
+    /// Its own record may come out of the cache, if by that it is who it says. Nobody is refused on a
+    /// record that is not fresh.
+    pub(super) async fn load_for(
+        &self,
+        presented: &PresentedClient,
+        client_id: Option<&ClientId>,
+        grant_key: Option<&Key>,
+    ) -> Result<Facts, Unavailable> {
+        let mut facts = Facts::default();
+        let now = self.now();
+        if let Some(client_id) = client_id {
+            self.take_cached(&mut facts, &Key::client(client_id), now);
+            let cached = facts.client(Some(client_id));
+            if cached.is_some_and(|client| authenticate(presented, Some(client), now).is_err()) {
+                facts = Facts::default();
+            }
+        }
+        let keys: Vec<Key> =
+            client_id.map(Key::client).into_iter().chain(grant_key.cloned()).collect();
+        self.load_more(&mut facts, &keys).await?;
+        if let Some(grant_key) = grant_key {
+            self.replace_outdated(&mut facts, grant_key).await?;
+        }
+        Ok(facts)
+    }
+
+    /// The client of a grant that is loaded, out of the cache if that will do.
+    pub(super) async fn load_client_of(
+        &self,
+        facts: &mut Facts,
+        grant_key: &Key,
+    ) -> Result<(), Unavailable> {
+        let Some(key) = facts.grant(grant_key).map(|grant| Key::client(&grant.client_id)) else {
+            return Ok(());
+        };
+        if facts.found.iter().all(|(known, _)| *known != key) {
+            self.take_cached(facts, &key, self.now());
+            self.replace_outdated(facts, grant_key).await?;
+        }
+        self.load_more(facts, std::slice::from_ref(&key)).await
+    }
+
+    fn take_cached(&self, facts: &mut Facts, key: &Key, now: Timestamp) {
+        if let Some(loaded) = self.inner.clients.get(key, now) {
+            facts.found.push((key.clone(), Some(loaded)));
+            facts.cached.push(key.clone());
+        }
+    }
+
+    async fn replace_outdated(
+        &self,
+        facts: &mut Facts,
+        grant_key: &Key,
+    ) -> Result<(), Unavailable> {
+        let Some(key) = facts.may_be_outdated(grant_key) else { return Ok(()) };
+        facts.forget(&key);
+        self.load_more(facts, std::slice::from_ref(&key)).await
     }
 
     /// The account of whoever the grant belongs to, if it still stands.
@@ -195,6 +281,9 @@ impl AuthorizationServer {
             let key = record.key();
             let replaces = facts.found.iter().find(|(known, _)| *known == key);
             let replaces = replaces.and_then(|(_, loaded)| loaded.as_ref());
+            // Until the outcome is known, or nobody asks for it any more.
+            let _changing =
+                (key.kind() == Kind::Client).then(|| self.inner.clients.change(key.clone()));
             let commit = Commit {
                 key,
                 expect: replaces.map(|loaded| loaded.commit),

@@ -91,11 +91,10 @@ impl AuthorizationServer {
     ) -> Result<TokenResponse, Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let grant_key = request.grant_key();
-        let keys = keys(client_id.as_ref(), grant_key.as_ref());
         let question = Question::Token { caller: presented, request };
         let mut attempts = self.attempts();
         loop {
-            let facts = self.load(&keys).await?;
+            let facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
             let ctx = self.context();
             let client = self.verify(question, presented, &facts, ctx).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
@@ -120,11 +119,10 @@ impl AuthorizationServer {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let token = revoke::parse(token);
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
-        let keys = keys(client_id.as_ref(), grant_key.as_ref());
         let question = Question::Revoke { caller: presented, token: token.as_ref() };
         let mut attempts = self.attempts();
         loop {
-            let facts = self.load(&keys).await?;
+            let facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
             let ctx = self.context();
             let client = self.verify(question, presented, &facts, ctx).await?;
             let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
@@ -151,7 +149,7 @@ impl AuthorizationServer {
         let token = revoke::parse(token);
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
         let question = Question::Introspect { caller: presented, token: token.as_ref() };
-        let mut facts = self.load(&keys(client_id.as_ref(), grant_key.as_ref())).await?;
+        let mut facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
         let ctx = self.context();
         // Who asks is settled before anything is looked up for the answer.
         self.verify(question, presented, &facts, ctx).await?;
@@ -190,11 +188,10 @@ impl AuthorizationServer {
         facts: &mut Facts,
         grant_key: Option<&Key>,
     ) -> Result<Option<Account>, Error> {
-        let Some(grant) = grant_key.and_then(|key| facts.grant(key)) else {
-            return Ok(None);
-        };
-        let (client_id, subject) = (grant.client_id.clone(), grant.subject().cloned());
-        self.load_more(facts, &[Key::client(&client_id)]).await?;
+        let found = grant_key.and_then(|key| Some((key, facts.grant(key)?)));
+        let Some((grant_key, grant)) = found else { return Ok(None) };
+        let subject = grant.subject().cloned();
+        self.load_client_of(facts, grant_key).await?;
         Ok(self.account(subject.as_ref()).await?)
     }
 
@@ -260,10 +257,6 @@ impl AuthorizationServer {
         let (reason, clause) = (refusal.to_string(), refusal.clause());
         self.emit(Event::Refused { client_id, step, reason, clause }).await;
     }
-}
-
-fn keys(client_id: Option<&ClientId>, grant: Option<&Key>) -> Vec<Key> {
-    client_id.map(Key::client).into_iter().chain(grant.cloned()).collect()
 }
 
 impl<'a> TokenFacts<'a> {
