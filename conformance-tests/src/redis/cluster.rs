@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::ground::BUS;
+use super::network::Network;
 use super::options::Options;
 use super::proxy::FaultProxy;
 use super::server::{Server, fields, wait_for};
@@ -17,6 +18,7 @@ pub struct ClusterOptions {
     node_timeout: Duration,
     server: Options,
     proxies: bool,
+    network: Option<Network>,
 }
 
 impl ClusterOptions {
@@ -59,6 +61,13 @@ impl ClusterOptions {
         self
     }
 
+    /// Each node is at a place of its own in that network.
+    #[must_use]
+    pub fn in_network(mut self, network: &Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
     /// Starts all nodes, makes them a Cluster, and waits until it is [healthy](Cluster::wait_healthy).
     ///
     /// # Panics
@@ -67,9 +76,12 @@ impl ClusterOptions {
     pub fn start(self) -> Cluster {
         let count = self.primaries * (1 + self.replicas);
         let node = || {
-            let options = self
-                .server
-                .clone()
+            let options = self.server.clone();
+            let options = match &self.network {
+                Some(network) => options.at(&network.site()),
+                None => options,
+            };
+            let options = options
                 .config("cluster-enabled", "yes")
                 .config("cluster-config-file", "nodes.conf")
                 .config("cluster-node-timeout", &self.node_timeout.as_millis().to_string())
@@ -192,6 +204,7 @@ impl Cluster {
             node_timeout: Duration::from_secs(2),
             server: Options::default(),
             proxies: false,
+            network: None,
         }
     }
 
@@ -386,8 +399,8 @@ impl Cluster {
         );
     }
 
-    /// Waits until all nodes that can be asked hold another one than `old` for the primary in its place,
-    /// and gives it back.
+    /// Waits until most nodes, and itself, hold another one than `old` for the primary in its place, and
+    /// gives it back. Those who are on the wrong side of a partition cannot be waited for.
     ///
     /// # Panics
     /// When that does not happen in time.
@@ -403,9 +416,14 @@ impl Cluster {
         wait_for(
             "another node is the primary",
             || {
-                let mut heirs = self.nodes.iter().filter_map(Self::seen_by).map(heir);
-                let first = heirs.next()??;
-                heirs.all(|other| other.as_ref() == Some(&first)).then(|| self.node(&first))?
+                let heirs: Vec<_> =
+                    self.nodes.iter().map(|node| Self::seen_by(node).and_then(heir)).collect();
+                let knows = |id: &str| heirs.iter().flatten().filter(|it| *it == id).count();
+                let claims = |(id, seen): &(&String, &Option<String>)| seen.as_ref() == Some(id);
+                let mut claimants = self.ids.iter().zip(&heirs).filter(claims);
+                let most = self.nodes.len() / 2;
+                let (new, _) = claimants.find(|(id, _)| knows(id) > most)?;
+                self.node(new)
             },
             || self.diagnosis(),
         )

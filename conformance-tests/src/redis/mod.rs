@@ -20,6 +20,7 @@
 //! * [`Cluster`]: primaries and replicas with slots that move.
 //! * [`FaultProxy`]: between clients and a server: replies that get lost, connections cut at any byte,
 //!   commands held back or sent twice. It counts what comes by.
+//! * [`Network`]: places with addresses of their own that are cut off from each other.
 //!
 //! Everything blocks, so that it is of use in any test; where a test has a load running meanwhile, that
 //! load has threads of its own (`#[tokio::test(flavor = "multi_thread")]`). Whatever waits looks at the
@@ -31,6 +32,7 @@
 mod cluster;
 mod ground;
 mod lane;
+mod network;
 mod options;
 mod proxy;
 mod resp;
@@ -43,6 +45,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cluster::{Cluster, ClusterOptions};
+pub use network::{Network, Site, Unavailable};
 pub use options::{Fsync, Options};
 pub use proxy::{Command, Fault, FaultProxy, Held, Injected, Passed};
 pub use resp::{Malformed, Value, parse};

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::ground::{BUS, Place, Port};
+use super::network::Site;
 use super::proxy::FaultProxy;
 use super::server::Server;
 use super::tls::Tls;
@@ -38,6 +39,7 @@ pub struct Options {
     pub(super) tls: Option<Tls>,
     pub(super) operator_password: String,
     pub(super) sentinel: bool,
+    pub(super) site: Option<Site>,
     users: Vec<String>,
     lines: Vec<String>,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             // Those who belong together have the same.
             operator_password: "by-whom-it-is-staged".into(),
             sentinel: false,
+            site: None,
             users: Vec::new(),
             lines: Vec::new(),
         }
@@ -123,6 +126,15 @@ impl Options {
             .config("min-replicas-max-lag", &max_lag.to_string())
     }
 
+    /// In that place of a [`Network`](super::Network), with its address, instead of on the loopback
+    /// interface.
+    #[must_use]
+    pub fn at(mut self, site: &Site) -> Self {
+        self.host = site.addr();
+        self.site = Some(site.clone());
+        self
+    }
+
     /// Any other line of `redis.conf`; `value` stands there as it is given. The last one counts.
     #[must_use]
     pub fn config(mut self, name: &str, value: &str) -> Self {
@@ -141,6 +153,10 @@ impl Options {
 
     /// Starts the server with a proxy before it, whose port is what it tells others.
     pub(super) fn start_behind_proxy(self) -> (Server, FaultProxy) {
+        assert!(
+            self.site.is_none(),
+            "a proxy is on the loopback interface, where no site reaches it"
+        );
         loop {
             let port = Port::free();
             let proxy = FaultProxy::between((self.host, port.number()).into(), self.clone());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ground::Port;
+use super::network::Network;
 use super::options::{OPERATOR, Options};
 use super::proxy::FaultProxy;
 use super::resp::Value;
@@ -39,6 +40,7 @@ pub struct SentinelOptions {
     server: Options,
     down_after: Duration,
     proxies: bool,
+    network: Option<Network>,
 }
 
 impl SentinelOptions {
@@ -73,6 +75,21 @@ impl SentinelOptions {
         self
     }
 
+    /// Each server and each sentinel is at a place of its own in that network.
+    #[must_use]
+    pub fn in_network(mut self, network: &Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
+    /// Somewhere else than all others, if there is a network.
+    fn somewhere(&self, options: Options) -> Options {
+        match &self.network {
+            Some(network) => options.at(&network.site()),
+            None => options,
+        }
+    }
+
     /// Starts all, and waits until they are [healthy](Sentinels::wait_healthy).
     ///
     /// # Panics
@@ -86,8 +103,9 @@ impl SentinelOptions {
             }
             false => (options.start(), None),
         };
-        let primary = start(self.server.clone());
-        let replica = || start(self.server.clone().replica_of(&primary.0));
+        let server = || self.somewhere(self.server.clone());
+        let primary = start(server());
+        let replica = || start(server().replica_of(&primary.0));
         let replicas: Vec<_> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..self.replicas).map(|_| scope.spawn(replica)).collect();
             starts.into_iter().map(|start| start.join().expect("a replica")).collect()
@@ -104,11 +122,15 @@ impl SentinelOptions {
     fn sentinels(&self, servers: &[Server]) -> Vec<Server> {
         let ids: Vec<_> = (1..=3).map(|n| format!("{n:040x}")).collect();
         loop {
-            let ports: Vec<_> = ids.iter().map(|_| Port::free()).collect();
-            let addrs: Vec<_> =
-                ports.iter().map(|port| SocketAddr::new(self.server.host, port.number())).collect();
-            let start = |n: usize, port: Port| {
-                let mut options = self.sentinel(servers);
+            let planned: Vec<_> = ids
+                .iter()
+                .map(|_| (Port::free(), self.somewhere(self.sentinel(servers))))
+                .collect();
+            let addrs: Vec<_> = planned
+                .iter()
+                .map(|(port, options)| SocketAddr::new(options.host, port.number()))
+                .collect();
+            let start = |n: usize, port: Port, mut options: Options| {
                 for (other, (id, addr)) in ids.iter().zip(&addrs).enumerate() {
                     let line = match other == n {
                         true => format!("myid {id}"),
@@ -120,8 +142,11 @@ impl SentinelOptions {
                 }
                 Server::try_start(options, port)
             };
-            let started: Result<Vec<_>, _> =
-                ports.into_iter().enumerate().map(|(n, port)| start(n, port)).collect();
+            let started: Result<Vec<_>, _> = planned
+                .into_iter()
+                .enumerate()
+                .map(|(n, (port, options))| start(n, port, options))
+                .collect();
             match started {
                 Ok(sentinels) => return sentinels,
                 Err(log) if log.contains("Address already in use") => {}
@@ -133,7 +158,6 @@ impl SentinelOptions {
     fn sentinel(&self, servers: &[Server]) -> Options {
         let mut options = Options::default();
         options.sentinel = true;
-        options.host = self.server.host;
         options.tls.clone_from(&self.server.tls);
         let (primary, replicas) = servers.split_first().expect("a primary");
         let down_after = self.down_after.as_millis();
@@ -192,6 +216,7 @@ impl Sentinels {
             server: Options::default(),
             down_after: Duration::from_secs(1),
             proxies: false,
+            network: None,
         }
     }
 

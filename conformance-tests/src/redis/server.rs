@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::ground::{Place, Port};
+use super::network::Site;
 use super::options::{OPERATOR, Options};
 use super::resp::{self, Value};
 
@@ -109,8 +110,9 @@ impl Server {
         let _ = fs::remove_file(self.place.file("socket"));
         let log = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
         let log = log(&self.place.file("log")).expect("the log of a server");
-        let mut words =
-            vec![binary().to_owned(), self.place.file("redis.conf").to_string_lossy().into_owned()];
+        let mut words = self.options.site.as_ref().map(Site::prefix).unwrap_or_default();
+        words.push(binary().to_owned());
+        words.push(self.place.file("redis.conf").to_string_lossy().into_owned());
         if self.options.sentinel {
             words.push("--sentinel".into());
         }
@@ -192,6 +194,15 @@ impl Server {
     #[must_use]
     pub fn url_as(&self, user: &str, password: &str) -> String {
         self.options.url(self.port(), Some((user, password)))
+    }
+
+    /// Where it is in a [`Network`](super::Network).
+    ///
+    /// # Panics
+    /// When it is in none.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        self.options.site.as_ref().expect("a server in a network")
     }
 
     /// Its directory, with `redis.conf`, `log` and the files of its data.

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod network;
 mod proxy;
 mod sentinel;
 mod server;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grantor_conformance::redis::{Fsync, Server, Tls, Value, shared_server, unique_prefix};
+use grantor_conformance::redis::{
+    Fsync, Network, Server, Tls, Value, shared_server, unique_prefix,
+};
 
 /// Sends an inline command as a client would and gives back what came until the server hung up.
 fn talk(server: &Server, lines: &str) -> String {
@@ -260,9 +262,18 @@ fn starter() {
     for server in [shared_server(), &frozen] {
         println!("\nserver {} {}", server.pid().expect("a process"), server.directory().display());
     }
+    // Where the machine allows it.
+    let network = Network::new().map(|network| {
+        let site = network.site();
+        let name = site.command("ip").args(["netns", "identify"]).output().expect("ip");
+        println!("\nnamespace {}", String::from_utf8_lossy(&name.stdout).trim());
+        (network, site)
+    });
     println!("\nall");
     loop {
         std::thread::park();
+        // Nobody wakes it: both live until the end.
+        let _ = (&frozen, &network);
     }
 }
 
@@ -277,10 +288,14 @@ fn nothing_survives_a_test_process_that_is_killed() {
         .expect("started again");
     let output = BufReader::new(child.stdout.take().expect("piped"));
     let mut servers: Vec<(u32, PathBuf)> = Vec::new();
+    let mut namespace = None;
     for line in output.lines() {
         let line = line.expect("text");
         if line == "all" {
             break;
+        }
+        if let Some(name) = line.strip_prefix("namespace ") {
+            namespace = Some(Path::new("/run/netns").join(name));
         }
         if let Some((pid, directory)) =
             line.strip_prefix("server ").and_then(|told| told.split_once(' '))
@@ -290,9 +305,11 @@ fn nothing_survives_a_test_process_that_is_killed() {
     }
     assert_eq!(servers.len(), 2);
     assert!(servers.iter().all(|(pid, directory)| lives(*pid) && directory.is_dir()));
+    assert!(namespace.iter().all(|namespace| namespace.exists()));
     child.kill().expect("killed");
     child.wait().expect("ended");
     until("the servers are gone", || servers.iter().all(|(pid, _)| !lives(*pid)));
     let root: &Path = servers[0].1.parent().expect("a directory of the process");
     until("the directories are gone", || !root.exists());
+    assert!(!namespace.is_some_and(|namespace| namespace.exists()));
 }
