@@ -10,9 +10,10 @@ mod record;
 mod tests;
 mod throttle;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +42,9 @@ struct Inner {
     entropy: Arc<dyn EntropySource>,
     passwords: Passwords,
     throttle: Throttle,
+    /// Where the record of a subject lies. That never changes, so what is known here saves a walk over
+    /// the index; the record itself is loaded every time.
+    places: Mutex<BTreeMap<Subject, Key>>,
 }
 
 /// A user, as operators see one.
@@ -102,6 +106,8 @@ impl From<NotHashed> for DirectoryError {
 
 const ATTEMPTS: usize = 16;
 const PAGE: usize = 256;
+/// For how many subjects is remembered where their record lies: some ten megabytes.
+const MAX_PLACES: usize = 50_000;
 /// How long the mark of a removed user stays: longer than any write that was under way.
 const MARK: Duration = Duration::from_secs(86_400);
 /// What is said to somebody for whom there was no turn to have a password checked.
@@ -142,6 +148,7 @@ impl Directory {
             inner: Arc::new(Inner {
                 passwords: Passwords::new(at_once, &random)?,
                 throttle: Throttle::new(&storage, &clock, sources == Sources::Direct),
+                places: Mutex::default(),
                 storage,
                 clock,
                 entropy,
@@ -301,15 +308,26 @@ impl Directory {
     }
 
     async fn by_subject(&self, subject: &Subject) -> Result<Option<UserRecord>, StorageError> {
+        // The name may have been registered anew, as somebody else.
+        let is_theirs = |user: &UserRecord| user.subject == *subject && !user.is_removed();
+        let place = self.places().get(subject).cloned();
+        if let Some(key) = place {
+            match self.load(&key).await?.filter(|(_, user)| is_theirs(user)) {
+                Some((_, user)) => return Ok(Some(user)),
+                None => self.places().remove(subject),
+            };
+        }
         let listing = Listing::Index(record::index_of(subject)?);
         let mut after: Option<Cursor> = None;
         loop {
             let storage = &self.inner.storage;
             let page = storage.list(&listing, after.as_ref(), PAGE).await?;
-            for stored in storage.load(&page.keys).await?.into_iter().flatten() {
+            let found = storage.load(&page.keys).await?;
+            for (key, stored) in page.keys.into_iter().zip(found) {
+                let Some(stored) = stored else { continue };
                 let user = UserRecord::decode(&stored.value)?;
-                // The name may have been registered anew, as somebody else.
-                if user.subject == *subject && !user.is_removed() {
+                if is_theirs(&user) {
+                    self.remember(subject, key);
                     return Ok(Some(user));
                 }
             }
@@ -318,6 +336,24 @@ impl Directory {
                 None => return Ok(None),
             };
         }
+    }
+
+    fn remember(&self, subject: &Subject, key: Key) {
+        let mut places = self.places();
+        if places.len() >= MAX_PLACES {
+            // Any half: whoever is asked for again is found again.
+            let mut keep = false;
+            places.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+        }
+        places.insert(subject.clone(), key);
+    }
+
+    /// Nobody panics while holding it.
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Subject, Key>> {
+        self.inner.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn hash(&self, password: &SecretString) -> Result<String, DirectoryError> {

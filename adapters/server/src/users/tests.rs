@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use grantor::storage::{MemoryStorage, Page, Promises, Stored, Swept};
+use grantor::storage::{Kind, MemoryStorage, Page, Promises, Stored, Swept};
 
 use super::*;
 
@@ -54,6 +54,7 @@ impl Storage for Shared {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, StorageError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.inner.list(listing, after, limit).await
     }
 
@@ -282,6 +283,39 @@ async fn a_subject_is_never_given_to_somebody_else() {
     let account = directory.account(&second.subject).await.expect("asked");
     assert_eq!(account.expect("stands").username, "alice");
     assert_eq!(directory.list().await.expect("listed"), [second]);
+}
+
+#[tokio::test]
+async fn an_account_that_was_looked_up_before_takes_one_call() {
+    let storage = Arc::new(Shared::default());
+    let watch = Watch::new();
+    let [one, other] = [(); 2].map(|()| on(storage.clone(), &watch, Sources::Direct));
+    let alice = one.add("alice", &SecretString::new(PASSWORD)).await.expect("added").subject;
+    let asked = async || {
+        let before = storage.calls.load(Ordering::Relaxed);
+        let account = other.account(&alice).await.expect("asked");
+        (account.is_some(), storage.calls.load(Ordering::Relaxed) - before)
+    };
+    assert_eq!(asked().await, (true, 2));
+    assert_eq!(asked().await, (true, 1));
+    // Only the place is remembered: what another process does is seen at once.
+    one.set_disabled("alice", true).await.expect("disabled");
+    assert_eq!(asked().await, (false, 1));
+    one.set_disabled("alice", false).await.expect("enabled");
+    assert_eq!(asked().await, (true, 1));
+    one.remove("alice").await.expect("removed");
+    one.add("alice", &SecretString::new(PASSWORD)).await.expect("somebody else");
+    assert_eq!(asked().await, (false, 3));
+}
+
+#[tokio::test]
+async fn places_are_not_remembered_without_bound() {
+    let (directory, _) = directory(Sources::Direct);
+    for n in 0..2 * MAX_PLACES {
+        let subject = Subject::parse(format!("user-{n}")).expect("a subject");
+        directory.remember(&subject, Key::new(Kind::User, *b"place").expect("short"));
+    }
+    assert!((MAX_PLACES / 4..=MAX_PLACES).contains(&directory.places().len()));
 }
 
 #[tokio::test]
