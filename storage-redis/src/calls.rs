@@ -54,6 +54,10 @@ enum Next {
 /// How long after an error the same is tried again: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
+/// How often a call follows at once where it is sent, before nodes that send it to each other get time
+/// to agree.
+const REDIRECTS: u32 = 3;
+
 impl Redis {
     pub(crate) fn until(&self) -> Instant {
         Instant::now() + self.deadline
@@ -106,7 +110,7 @@ impl Redis {
         let fence = self.fence(slot_of(key));
         let mut whole = false;
         let mut redirect: Option<(String, bool)> = None;
-        let mut pause = PAUSE.0;
+        let (mut pause, mut redirects) = (PAUSE.0, 0);
         loop {
             let target = redirect.take();
             let asking = target.as_ref().is_some_and(|(_, asking)| *asking);
@@ -150,14 +154,14 @@ impl Redis {
                 }
                 Err(failure) => return Err(failure.into()),
             };
-            if redirect.is_none() {
-                if Instant::now() + pause >= deadline {
-                    return Err(failed);
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            } else if Instant::now() >= deadline {
+            redirects = if redirect.is_some() { redirects + 1 } else { 0 };
+            let wait = if (1..=REDIRECTS).contains(&redirects) { Duration::ZERO } else { pause };
+            if Instant::now() + wait >= deadline {
                 return Err(failed);
+            }
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                pause = (pause * 2).min(PAUSE.1);
             }
         }
     }

@@ -36,6 +36,7 @@ pub struct Report {
 struct NodeReport {
     name: String,
     version: (u32, u32),
+    cluster: bool,
     eviction: Option<String>,
     append_only: bool,
     /// `always`, `everysec`, `no`.
@@ -167,6 +168,8 @@ impl Report {
         self.nodes.iter().find_map(|node| {
             let problem = if node.version < (7, 0) {
                 format!("it is version {}.{}; 7.0 is needed", node.version.0, node.version.1)
+            } else if node.cluster && self.topology != Topology::Cluster {
+                "it is a node of a Cluster; write redis+cluster:// before its address".to_owned()
             } else if node.evicts() {
                 format!(
                     "maxmemory-policy is {}, so it may drop revocations and used codes; set it to \
@@ -262,11 +265,8 @@ async fn look(
     topology: Topology,
     confirmation: Confirmation,
 ) -> Result<Report, StorageError> {
-    if let Some(slot) = redis.router.uncovered() {
-        redis.router.complain();
-        return Err(StorageError::unavailable(format_args!(
-            "no node of the Redis Cluster serves slot {slot}"
-        )));
+    if let Some(gap) = redis.router.gap() {
+        return Err(StorageError::unavailable(gap));
     }
     let nodes = redis.router.primaries();
     let reports = join_all(nodes.iter().map(|node| look_at(redis, node))).await;
@@ -297,6 +297,7 @@ async fn look_at(redis: &Redis, node: &Node) -> Result<NodeReport, StorageError>
     Ok(NodeReport {
         name: node.name().to_owned(),
         version: (part(), part()),
+        cluster: info.get("cluster_enabled") == Some(&"1"),
         eviction: option("maxmemory-policy")
             .or_else(|| info.get("maxmemory_policy").map(|&policy| policy.to_owned())),
         append_only: info.get("aof_enabled") == Some(&"1"),

@@ -57,9 +57,9 @@ pub struct InvalidUrl(pub(crate) String);
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// No connection.
+    /// No connection; `lasting`: for longer than a call takes.
     #[error("no connection to Redis at {node}: {why}")]
-    Away { node: String, why: String },
+    Away { node: String, why: String, lasting: bool },
     /// No answer in time. The command may have been executed.
     #[error("Redis at {node} did not answer in time")]
     Timeout { node: String },

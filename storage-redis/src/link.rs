@@ -64,8 +64,9 @@ impl Link {
                 State::Up(up) => return Ok(up.clone()),
                 State::Down { since, why } => (*since, why.to_string()),
             };
-            let away = Failure::Away { node: self.name.clone(), why };
-            if since.elapsed() > patience {
+            let lasting = since.elapsed() > patience;
+            let away = Failure::Away { node: self.name.clone(), why, lasting };
+            if lasting {
                 return Err(away);
             }
             match tokio::time::timeout_at(deadline, state.changed()).await {

@@ -124,12 +124,16 @@ impl Router {
         }
     }
 
-    /// A slot that nobody serves, if there is one.
-    pub(crate) fn uncovered(&self) -> Option<u16> {
-        match self {
-            Self::One(_) => None,
-            Self::Cluster(cluster, _) => cluster.map().uncovered(),
-        }
+    /// Why not every slot is served, if so.
+    pub(crate) fn gap(&self) -> Option<String> {
+        let Self::Cluster(cluster, _) = self else { return None };
+        let map = cluster.map();
+        let slot = map.uncovered()?;
+        cluster.complaint.notify_one();
+        let why = map.trouble.as_deref().unwrap_or("they are assigned to nobody");
+        Some(format!(
+            "slot {slot} of the Redis Cluster, and perhaps others, cannot be reached: {why}"
+        ))
     }
 }
 
@@ -186,6 +190,8 @@ pub(crate) struct Cluster {
 /// Which node has which slot.
 #[derive(Clone, Default)]
 struct Map {
+    /// Why there is no better one.
+    trouble: Option<String>,
     /// By address, with a place in `slots`.
     nodes: Vec<Arc<Node>>,
     /// One more than the index of the node; 0: none.
@@ -277,8 +283,8 @@ impl Cluster {
     async fn keep(self: Arc<Self>) {
         loop {
             match self.read().await {
-                Some(reading) => self.adopt(&reading),
-                None => tracing::debug!("no node of the Redis Cluster says what it looks like"),
+                Ok(reading) => self.adopt(&reading),
+                Err(why) => self.change(|map| map.trouble = Some(why)),
             }
             tokio::time::sleep(REFRESH_PAUSE).await;
             let _ = tokio::time::timeout(REFRESH_EVERY, self.complaint.notified()).await;
@@ -287,38 +293,50 @@ impl Cluster {
 
     /// What the Cluster looks like to the node that knows the most: one that is cut off from the
     /// others still tells what was.
-    async fn read(&self) -> Option<Reading> {
+    async fn read(&self) -> Result<Reading, String> {
         let map = self.map();
         let seeds = self.address.hosts.iter().map(|(host, port)| join(host, *port));
         let known = map.nodes.iter().map(|node| node.name().to_owned());
         let addresses: BTreeSet<String> =
             seeds.chain(known).chain(map.others.iter().cloned()).collect();
         let readings = addresses.iter().map(|address| self.read_from(address));
-        let readings = futures_util::future::join_all(readings).await;
-        readings.into_iter().flatten().max_by_key(|reading| (reading.ok, reading.epoch))
+        let mut best = Err("no node is known".to_owned());
+        for reading in futures_util::future::join_all(readings).await {
+            let rank = |reading: &Reading| (reading.ok, reading.epoch);
+            match (&best, &reading) {
+                (Ok(known), Ok(found)) if rank(known) >= rank(found) => {}
+                (Ok(_), Err(_)) => {}
+                _ => best = reading,
+            }
+        }
+        best
     }
 
-    async fn read_from(&self, address: &str) -> Option<Reading> {
-        let (host, port) = split(address)?;
+    async fn read_from(&self, address: &str) -> Result<Reading, String> {
         let attempt = async {
-            let client = self.credentials.client(host, port).ok()?;
-            let mut connection = connection(&client).await.ok()?;
+            let (host, port) = split(address).ok_or("it is no address")?;
+            let client = self.credentials.client(host, port).map_err(|error| error.to_string())?;
+            let mut connection = connection(&client).await?;
             let (info, slots): (String, Value) = Pipeline::new()
                 .add_command(cluster_command("INFO"))
                 .add_command(cluster_command("SLOTS"))
                 .query_async(&mut connection)
                 .await
-                .ok()?;
+                .map_err(|error| error.to_string())?;
             let field = |name: &str| {
                 info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
             };
-            Some(Reading {
-                epoch: field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok())?,
+            let epoch = field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok());
+            Ok(Reading {
+                epoch: epoch.ok_or("it does not tell its epoch")?,
                 ok: field("cluster_state") == Some("ok"),
                 ranges: parse_ranges(slots, host),
             })
         };
-        tokio::time::timeout(NODE_PATIENCE, attempt).await.ok().flatten()
+        match tokio::time::timeout(NODE_PATIENCE, attempt).await {
+            Ok(reading) => reading.map_err(|why: String| format!("{address}: {why}")),
+            Err(_) => Err(format!("{address}: it does not answer")),
+        }
     }
 
     fn adopt(&self, reading: &Reading) {

@@ -135,6 +135,8 @@ async fn every_primary_of_a_cluster_is_looked_at() {
         assert_says(&report.to_string(), &[&format!("{}: version", node.addr())]);
     }
     assert_eq!(report.warnings().len(), 3, "each has no replica: {report}");
+    let alone = format!("redis://{}", cluster.primaries()[0].addr());
+    assert_says(&refusal(config(&alone)).await, &["node of a Cluster", "redis+cluster://"]);
     // One of them is enough to be unfit.
     cluster.primaries()[1].cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
     let said = refusal(config(&cluster.url())).await;
@@ -147,6 +149,13 @@ async fn nobody_there_is_said_with_what_was_tried() {
     let url = server.url();
     server.stop();
     assert_says(&refusal(config(&url)).await, &["did not answer", &server.port().to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_no_cluster_is_said_to_be_none() {
+    let server = Server::start();
+    let url = format!("redis+cluster://{}", server.addr());
+    assert_says(&refusal(config(&url)).await, &["cluster support disabled"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
