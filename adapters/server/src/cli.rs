@@ -40,6 +40,8 @@ pub enum Command {
     /// Look at what was authorized, and revoke it
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Copy everything of one storage into another, while no server runs
+    Migrate(MigrateArgs),
     /// Say why requests were decided as they were, from a file of recorded decisions
     Explain(ExplainArgs),
     /// Try it: a server, an application and a calendar on this machine
@@ -142,6 +144,38 @@ pub struct CheckArgs {
     #[expect(missing_docs, reason = "it documents itself")]
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// `grantor migrate`
+///
+/// Addresses with a password belong into the environment.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// Where the records are: sled:DIR or redis://HOST
+    #[arg(
+        long,
+        env = "GRANTOR_MIGRATE_FROM",
+        hide_env_values = true,
+        value_name = "STORAGE",
+        value_parser = StorageParser
+    )]
+    pub from: StorageSpec,
+    /// Where they are to be: sled:DIR or redis://HOST, empty, or left by an earlier run of the same
+    /// command
+    #[arg(
+        long,
+        env = "GRANTOR_MIGRATE_TO",
+        hide_env_values = true,
+        value_name = "STORAGE",
+        value_parser = StorageParser
+    )]
+    pub to: StorageSpec,
+    /// Count and compare, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[expect(missing_docs, reason = "it documents itself")]
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// `grantor explain`

@@ -15,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod logging;
+pub mod migrate;
 pub mod output;
 pub mod serve;
 pub mod shutdown;
@@ -48,6 +49,8 @@ pub enum Error {
     Admin(#[from] admin::AdminError),
     #[error(transparent)]
     Password(#[from] command::PasswordError),
+    #[error(transparent)]
+    Migrate(#[from] migrate::MigrateError),
     #[error(transparent)]
     Explain(#[from] traces::ExplainError),
     #[error(transparent)]
@@ -114,6 +117,25 @@ async fn check(args: &cli::CheckArgs) -> Result<(), Error> {
         .map_err(Error::Output)
 }
 
+async fn migrate(args: &cli::MigrateArgs) -> Result<(), Error> {
+    logging::start(logging::LogFormat::Text, "warn")?;
+    if let config::StorageSpec::Redis(_) = args.from {
+        // There is nobody left to tell that standard error is closed.
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "Nothing keeps a server from writing to {} meanwhile: stop all of them first.",
+            args.from
+        );
+    }
+    let outcome = migrate::migrate(args).await?;
+    output::to_stdout(|out| match args.output.json {
+        true => migrate::json(out, &outcome),
+        false => migrate::text(out, &outcome),
+    })
+    .map_err(Error::Output)?;
+    Ok(outcome.check()?)
+}
+
 async fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(args) => {
@@ -125,6 +147,7 @@ async fn execute(command: Command) -> Result<(), Error> {
         Command::Client(command) => command::client(command).await,
         Command::User(command) => command::user(command).await,
         Command::Grant(command) => command::grant(command).await,
+        Command::Migrate(args) => migrate(&args).await,
         Command::Explain(args) => explain(&args),
         Command::Demo(args) => Ok(demo::run(args).await?),
     }

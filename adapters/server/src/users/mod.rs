@@ -25,8 +25,8 @@ use grantor::storage::{
 use grantor::{Authenticator, AuthenticatorError, Credentials, Verdict};
 
 use self::password::{NotHashed, Passwords};
-pub(crate) use self::record::SUBJECT_PREFIX;
 use self::record::{Name, UserRecord};
+pub(crate) use self::record::{SUBJECT_PREFIX, indexes};
 use self::throttle::Throttle;
 
 /// The users of a store, and the [`Authenticator`] of a server on the same store.

@@ -160,6 +160,12 @@ pub(super) fn index_of_all() -> Result<Index, StorageError> {
     Index::new("users").ok_or_else(too_long)
 }
 
+/// The index entries that a record must have, whichever commit introduced them.
+pub(crate) fn indexes(value: &[u8]) -> Result<Vec<Index>, StorageError> {
+    let user = UserRecord::decode(value)?;
+    Ok(vec![index_of_all()?, index_of(&user.subject)?])
+}
+
 /// Cannot happen: hashes have one length.
 fn too_long() -> StorageError {
     StorageError::damaged("the name of a record exceeds its bound")

@@ -10,6 +10,7 @@
 mod administration;
 mod configuration;
 mod limits;
+mod migrate;
 mod probes;
 mod process;
 mod redis;

@@ -279,6 +279,11 @@ impl Browser {
         Self { base: format!("http://{address}"), cookies: BTreeMap::new() }
     }
 
+    /// The server is at another address now, and the browser keeps its cookies.
+    pub(crate) fn moved_to(&mut self, address: SocketAddr) {
+        self.base = format!("http://{address}");
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         let request = ureq::http::Request::get(self.url(path));
         self.send(request, String::new(), &[])
@@ -413,21 +418,25 @@ impl Browser {
     /// The whole way to tokens.
     pub(crate) fn tokens(&mut self, client: &Value, username: &str) -> Value {
         let code = self.code(text(client, "client_id"), username);
-        let answer = self.post(
+        let answer = self.redeem(client, &code);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let mut tokens = answer.json();
+        tokens["code"] = code.into();
+        tokens
+    }
+
+    pub(crate) fn redeem(&mut self, client: &Value, code: &str) -> Answer {
+        self.post(
             "/token",
             &[
                 ("grant_type", "authorization_code"),
-                ("code", &code),
+                ("code", code),
                 ("redirect_uri", CALLBACK),
                 ("code_verifier", VERIFIER),
                 ("client_id", text(client, "client_id")),
                 ("client_secret", text(client, "client_secret")),
             ],
-        );
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let mut tokens = answer.json();
-        tokens["code"] = code.into();
-        tokens
+        )
     }
 
     pub(crate) fn is_active(&mut self, client: &Value, token: &str) -> bool {
