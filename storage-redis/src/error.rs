@@ -80,10 +80,12 @@ pub(crate) enum Failure {
 impl Failure {
     /// Whether the same again may do better soon: on another connection, or another node.
     pub(crate) const fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Away { .. } | Self::Timeout { .. } | Self::Lost { .. } | Self::NoNode(_)
-        )
+        match self {
+            // Who waits in vain is in the way of those who come when Redis is back.
+            Self::Away { lasting, .. } => !*lasting,
+            Self::Timeout { .. } | Self::Lost { .. } | Self::NoNode(_) => true,
+            Self::Busy { .. } | Self::TooFewReplicas { .. } => false,
+        }
     }
 }
 
