@@ -72,6 +72,7 @@ pub fn checked(
     for line in redis.map(ToString::to_string).unwrap_or_default().lines() {
         table.add_row(["redis", line]);
     }
+    table.add_row(["client_cache", &as_written(settings.client_cache)]);
     if let Some(socket) = settings.admin_socket() {
         table.add_row(["admin_socket", &socket.display().to_string()]);
     }

@@ -76,6 +76,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let mut builder = AuthorizationServer::builder(settings.issuer.clone())
         .policy(settings.policy.clone())
         .shared_storage(storage)
+        .client_cache(settings.client_cache)
         .authenticator(users.clone())
         .audit(AuditLog);
     let traces = match &settings.trace_file {
@@ -159,6 +160,7 @@ fn announce(
         linearizable = promises.linearizable,
         evicts = promises.evicts,
         shared = promises.shared,
+        client_cache = ?settings.client_cache,
         can_lose = redis.map(|redis| redis.report().can_lose()),
         admin_socket = socket.map(|path| tracing::field::display(path.display())),
         "listening",

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use grantor::engine::Builder;
 use grantor::model::{
     InvalidPolicy, Issuer, Policy, RefreshPolicy, Rotation, ScopeDefinition, ScopeSet, ScopeToken,
 };
@@ -52,6 +53,8 @@ pub(super) struct Content {
     pub(super) storage: Option<StorageSpec>,
     #[serde(deserialize_with = "durability")]
     pub(super) durability: Option<Confirmation>,
+    #[serde(deserialize_with = "lifetime")]
+    client_cache: Option<Duration>,
     pub(super) admin_socket: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) trace_file: Option<PathBuf>,
@@ -255,6 +258,21 @@ impl File {
         Ok(policy)
     }
 
+    /// How old the record of a client may be. Where the store is shared, a call to it for each request
+    /// is saved; where it is not, there is nothing to be saved.
+    pub(super) fn client_cache(&self, promises: &Promises) -> Result<Duration, Mistake> {
+        const SHARED: Duration = Duration::from_secs(2);
+        let usual = if promises.shared { SHARED } else { Duration::ZERO };
+        let chosen = self.content.client_cache.unwrap_or(usual);
+        match chosen <= Builder::MAX_CLIENT_CACHE {
+            true => Ok(chosen),
+            false => {
+                let what = "client_cache is at most one hour; write \"2s\"".to_owned();
+                Err(self.mistake("client_cache", what))
+            }
+        }
+    }
+
     /// Whether the policy makes sense, and can be kept by a store that promises this.
     pub(super) fn check(&self, policy: &Policy, promises: &Promises) -> Result<(), ConfigError> {
         policy.validate(promises).map_err(|error| self.explain(&error).into())
@@ -361,12 +379,13 @@ fn in_plain_words(message: &str) -> String {
 }
 
 /// What stands above the first table.
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 11] = [
     "issuer",
     "listen",
     "tls_terminated",
     "storage",
     "durability",
+    "client_cache",
     "admin_socket",
     "log_format",
     "trace_file",

@@ -6,6 +6,7 @@ mod storage;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use grantor::model::{InvalidIssuer, Issuer, Policy};
 use grantor::storage::Promises;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub storage: StorageSpec,
     /// Where administration commands are taken, if not in the data directory.
     pub admin_socket: Option<PathBuf>,
+    /// How old the record of a client may be on which a request is decided.
+    pub client_cache: Duration,
     /// What is allowed.
     pub policy: Policy,
     /// How log lines look.
@@ -66,6 +69,7 @@ impl Settings {
         let listen = args.listen.or(file.content.listen).unwrap_or(LISTEN);
         let storage = storage(&args.store, &file)?;
         file.check(&policy, &storage.promises())?;
+        let client_cache = file.client_cache(&storage.promises())?;
         let terminated = args.tls_terminated.or(file.content.tls_terminated).unwrap_or(false);
         if !listen.ip().is_loopback() && !terminated {
             return Err(ConfigError::Exposed { listen });
@@ -75,6 +79,7 @@ impl Settings {
             listen,
             storage,
             admin_socket: admin_socket(&args.store, &file),
+            client_cache,
             policy,
             log_format: args.log_format.or(file.content.log_format).unwrap_or_default(),
             trace_file: args.trace_file.clone().or_else(|| file.content.trace_file.clone()),

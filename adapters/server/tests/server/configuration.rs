@@ -71,6 +71,7 @@ fn everything_that_can_be_configured_arrives() {
         listen = "0.0.0.0:8400"
         tls_terminated = true
         storage = "memory:"
+        client_cache = "10s"
         log_format = "json"
         default_scope = "a b"
         [scopes]
@@ -98,6 +99,7 @@ fn everything_that_can_be_configured_arrives() {
         ("issuer", "https://auth.example.com/tenant"),
         ("listen", "0.0.0.0:8400"),
         ("storage", "memory:"),
+        ("client_cache", "10s"),
         ("scopes", "a b"),
         ("default_scope", "a b"),
         ("interaction_lifetime", "5m"),
@@ -179,6 +181,7 @@ fn a_mistake_is_explained_with_its_line_and_what_to_write_instead() {
             "default_scope = \"calendar.read\"",
             "line 1: default_scope must name scopes that exist; define some under [scopes]",
         ),
+        ("client_cache = \"2h\"", "line 1: client_cache is at most one hour; write \"2s\""),
         (
             "[scopes.a]\nko = \"에이\"",
             "line 1: the scope has no description; write description = \"See your calendar\"",

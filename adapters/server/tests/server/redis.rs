@@ -51,6 +51,19 @@ fn several_processes_serve_and_administer_one_redis() {
         assert!(!browser.is_active(&client, text(&refreshed, "access_token")));
     }
 
+    // What is changed of a client by another process is seen, at the latest when the cache is over.
+    world.run(&["client", "remove", text(&client, "client_id")]).ok();
+    for browser in [&mut one, &mut other] {
+        let form = [
+            ("token", text(&refreshed, "access_token")),
+            ("client_id", text(&client, "client_id")),
+            ("client_secret", text(&client, "client_secret")),
+        ];
+        until("the client is gone", || {
+            (browser.post("/introspect", &form).status == 401).then_some(())
+        });
+    }
+
     let ready = one.get("/readyz");
     assert_eq!(ready.status, 200);
     let said = "nothing that was answered can be lost while one copy survives";
@@ -147,6 +160,12 @@ fn the_address_and_the_durability_come_from_anywhere() {
         check(&[], &[("GRANTOR_DURABILITY", "fsynced(1)")]).ok();
     }
     let redis = "redis://localhost";
+    let cache = |output: &str| {
+        let line = output.lines().find(|line| line.starts_with("client_cache")).expect("shown");
+        line.split_whitespace().nth(1).expect("a value").to_owned()
+    };
+    assert_eq!(cache(&check(&[], &[]).ok()), "2s");
+    assert_eq!(cache(&check(&["--storage=sled:data"], &[]).ok()), "0s");
     assert_eq!(check(&["--durability=2"], &[("GRANTOR_STORAGE", redis)]).status.code(), Some(2));
     let file = |more: &str, storage: &str| {
         let file = format!("issuer = \"http://localhost\"\nstorage = \"{storage}\"\n{more}");
@@ -215,7 +234,7 @@ fn ask_everything(browser: &mut Browser, client: &Value, tokens: &Value) -> Vec<
     };
     let token = text(tokens, "access_token");
     let posts = [
-        ("/token", with(&[("grant_type", "client_credentials")])),
+        ("/token", with(&[("grant_type", "client_credentials"), ("scope", "calendar.read")])),
         (
             "/token",
             with(&[
