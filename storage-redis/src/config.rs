@@ -27,8 +27,8 @@ pub struct RedisConfig {
     pub(crate) address: Address,
     pub(crate) prefix: String,
     pub(crate) confirmation: Confirmation,
-    pub(crate) deadline: Duration,
-    pub(crate) replica_deadline: Duration,
+    deadline: Option<Duration>,
+    replica_deadline: Option<Duration>,
     pub(crate) open_deadline: Duration,
     pub(crate) max_waiting: usize,
 }
@@ -43,8 +43,8 @@ impl RedisConfig {
             address,
             prefix: "grantor:".to_owned(),
             confirmation: Confirmation::Local,
-            deadline: Duration::from_secs(2),
-            replica_deadline: Duration::from_millis(500),
+            deadline: None,
+            replica_deadline: None,
             open_deadline: Duration::from_secs(10),
             max_waiting: 4096,
         };
@@ -55,7 +55,7 @@ impl RedisConfig {
             config.confirmation = confirmation;
         }
         if let Some(millis) = options.deadline_ms {
-            config.deadline = Duration::from_millis(millis);
+            config.deadline = Some(Duration::from_millis(millis));
         }
         Ok(config)
     }
@@ -79,15 +79,17 @@ impl RedisConfig {
     }
 
     /// How long a call may take, with all that is tried again in it: after that it fails as
-    /// unavailable. Default: 2 s. A single command is given up after half of it.
+    /// unavailable. Default: 2 s, with [`Confirmation::Fsynced`] 8 s. A single command is given up after
+    /// half of it.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Some(deadline);
         self
     }
 
-    /// How long replicas may take to confirm. Default: 500 ms.
+    /// How long replicas may take to confirm. Default: 500 ms, with [`Confirmation::Fsynced`] 3 s, which
+    /// is what `appendfsync everysec` on both sides can take.
     pub const fn replica_deadline(mut self, deadline: Duration) -> Self {
-        self.replica_deadline = deadline;
+        self.replica_deadline = Some(deadline);
         self
     }
 
@@ -102,6 +104,20 @@ impl RedisConfig {
     pub const fn max_waiting(mut self, commands: usize) -> Self {
         self.max_waiting = if commands == 0 { 1 } else { commands };
         self
+    }
+
+    pub(crate) fn call_deadline(&self) -> Duration {
+        self.deadline.unwrap_or(match self.confirmation {
+            Confirmation::Local | Confirmation::Replicas(_) => Duration::from_secs(2),
+            Confirmation::Fsynced(_) => Duration::from_secs(8),
+        })
+    }
+
+    pub(crate) fn confirmation_deadline(&self) -> Duration {
+        self.replica_deadline.unwrap_or(match self.confirmation {
+            Confirmation::Local | Confirmation::Replicas(_) => Duration::from_millis(500),
+            Confirmation::Fsynced(_) => Duration::from_secs(3),
+        })
     }
 
     /// Connects, and looks whether this Redis can keep what it is asked to. Needs a Tokio runtime.
@@ -121,7 +137,8 @@ pub enum Confirmation {
     /// so that nothing is answered that a failover to one of them undoes.
     Replicas(u32),
     /// The primary and so many replicas have it on disk: `fsynced(1)`. `WAITAOF`, which Redis has
-    /// since 7.2; the wait is for their next `fsync`.
+    /// since 7.2. The wait is for the next `fsync` of each: with `appendfsync everysec` a second or two
+    /// for every request, so it goes with `appendfsync always`.
     Fsynced(u32),
 }
 

@@ -35,7 +35,7 @@ impl Router {
         let credentials = Credentials::load(address)?;
         let sending = Sending {
             confirmation: config.confirmation,
-            replica_deadline: config.replica_deadline,
+            replica_deadline: config.confirmation_deadline(),
             max_waiting: config.max_waiting,
         };
         let one = |target: &dyn Fn() -> RedisResult<Target>| {

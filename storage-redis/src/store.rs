@@ -51,7 +51,7 @@ impl RedisStorage {
         let redis = Arc::new(Redis {
             router: Router::start(&config)?,
             names: Names::new(&config.prefix),
-            deadline: config.deadline,
+            deadline: config.call_deadline(),
             fences: Fences::default(),
         });
         let report = Arc::new(check::first(&redis, &config).await?);

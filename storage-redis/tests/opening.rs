@@ -72,8 +72,9 @@ async fn a_primary_that_restarts_empty_would_empty_its_replicas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_disks_needs_a_redis_that_can() {
-    let server = Server::options().append_only(Fsync::EverySecond).start();
-    let _replica = Server::options().append_only(Fsync::EverySecond).replica_of(&server).start();
+    let options = || Server::options().append_only(Fsync::Always);
+    let server = options().start();
+    let _replica = options().replica_of(&server).start();
     server.wait_for_replicas(1);
     let wanting = config(&server.url()).confirmation(Confirmation::Fsynced(1));
     // Which of the two it is depends on the Redis that is installed; both are shown.
