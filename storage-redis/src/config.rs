@@ -79,15 +79,15 @@ impl RedisConfig {
     }
 
     /// How long a call may take, with all that is tried again in it: after that it fails as
-    /// unavailable. Default: 2 s, with [`Confirmation::Fsynced`] 8 s. A single command is given up after
+    /// unavailable. Default: 2 s, with [`Confirmation::Fsynced`] 12 s. A single command is given up after
     /// half of it.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How long replicas may take to confirm. Default: 500 ms, with [`Confirmation::Fsynced`] 3 s, which
-    /// is what `appendfsync everysec` on both sides can take.
+    /// How long replicas may take to confirm. Default: a quarter of [`deadline`](Self::deadline); with
+    /// [`Confirmation::Fsynced`] that is what `appendfsync everysec` on both sides can take.
     pub const fn replica_deadline(mut self, deadline: Duration) -> Self {
         self.replica_deadline = Some(deadline);
         self
@@ -109,15 +109,12 @@ impl RedisConfig {
     pub(crate) fn call_deadline(&self) -> Duration {
         self.deadline.unwrap_or(match self.confirmation {
             Confirmation::Local | Confirmation::Replicas(_) => Duration::from_secs(2),
-            Confirmation::Fsynced(_) => Duration::from_secs(8),
+            Confirmation::Fsynced(_) => Duration::from_secs(12),
         })
     }
 
     pub(crate) fn confirmation_deadline(&self) -> Duration {
-        self.replica_deadline.unwrap_or(match self.confirmation {
-            Confirmation::Local | Confirmation::Replicas(_) => Duration::from_millis(500),
-            Confirmation::Fsynced(_) => Duration::from_secs(3),
-        })
+        self.replica_deadline.unwrap_or(self.call_deadline() / 4)
     }
 
     /// Connects, and looks whether this Redis can keep what it is asked to. Needs a Tokio runtime.
