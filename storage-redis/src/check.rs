@@ -43,6 +43,7 @@ struct NodeReport {
     fsync: Option<String>,
     fsync_pauses: bool,
     replicas: u32,
+    min_replicas_to_write: Option<u32>,
     clock_skew_millis: i64,
     last_write_failed: bool,
 }
@@ -154,6 +155,15 @@ impl Report {
             }
             if node.last_write_failed {
                 warnings.push(format!("{name} could not write its append-only file"));
+            }
+            if self.topology != Topology::Single
+                && self.confirmation == Confirmation::Local
+                && node.min_replicas_to_write == Some(0)
+            {
+                warnings.push(format!(
+                    "{name} goes on taking changes while it is cut off from its replicas, and loses \
+                     them when one takes over: set min-replicas-to-write 1, or durability replicas(1)"
+                ));
             }
             if self.topology != Topology::Single && node.replicas == 0 {
                 warnings.push(format!("{name} has no replica: nobody can take over"));
@@ -276,7 +286,8 @@ async fn look(
 
 async fn look_at(redis: &Redis, node: &Node) -> Result<NodeReport, StorageError> {
     let mut config = redis::cmd("CONFIG");
-    config.arg("GET").arg("maxmemory-policy").arg("appendfsync").arg("no-appendfsync-on-rewrite");
+    config.arg("GET").arg("maxmemory-policy").arg("appendfsync");
+    config.arg("no-appendfsync-on-rewrite").arg("min-replicas-to-write");
     let commands = vec![redis::cmd("INFO"), redis::cmd("TIME"), config];
     let mut replies = redis.ask(node, commands).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Value::Nil);
@@ -304,6 +315,7 @@ async fn look_at(redis: &Redis, node: &Node) -> Result<NodeReport, StorageError>
         fsync: option("appendfsync"),
         fsync_pauses: option("no-appendfsync-on-rewrite").as_deref() == Some("yes"),
         replicas: good_replicas(&info),
+        min_replicas_to_write: option("min-replicas-to-write").and_then(|n| n.parse().ok()),
         clock_skew_millis: here.saturating_sub(there).saturating_abs(),
         last_write_failed: info.get("aof_last_write_status").is_some_and(|status| *status != "ok"),
     })
