@@ -27,6 +27,9 @@
 //! condition itself, and fails after a minute with the log of the server. Nothing survives the drop, or
 //! the end of the test process, even by `SIGKILL`.
 //!
+//! The binary is the `redis-server` of the `PATH`, else its `valkey-server`; `GRANTOR_REDIS_SERVER` names
+//! another one. Without any a test fails.
+//!
 //! The default port 6379 is never used, so a Redis of the machine itself is left alone.
 
 mod cluster;
