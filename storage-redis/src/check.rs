@@ -119,18 +119,23 @@ impl Report {
             Confirmation::Fsynced(_) => None,
             _ if self.fsyncs_always() => None,
             _ if self.all(|node| node.fsync.as_deref() != Some("no")) => Some(
-                "a machine that stops loses what its server wrote in the last two seconds"
+                "a machine that stops, or a server that is killed while its disk is slow, loses what \
+                 it wrote in the last two seconds"
                     .to_owned(),
             ),
             _ => Some(
-                "a machine that stops loses what its server wrote in the last half minute"
-                    .to_owned(),
+                "a machine that stops loses what its server wrote in the last half minute".to_owned(),
             ),
         };
         let crash = match self.confirmation {
-            // Another machine has it.
-            Confirmation::Replicas(wanted) => crash
-                .map(|loss| format!("if {} machines stop at the same time: {loss}", wanted + 1)),
+            // Another machine has it, and gives it up to a primary that is back with less.
+            Confirmation::Replicas(wanted) => crash.map(|loss| {
+                format!(
+                    "if a primary is back before a replica is promoted, or if {} machines stop at \
+                     the same time: {loss}",
+                    wanted + 1
+                )
+            }),
             Confirmation::Local | Confirmation::Fsynced(_) => crash,
         };
         let losses: Vec<_> = failover.into_iter().chain(crash).collect();

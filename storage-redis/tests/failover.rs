@@ -224,6 +224,12 @@ impl Campaign {
         self.stage.wait_healthy();
         let missing = self.audit(true);
         self.judge(missing, false, "all");
+        // Who looks has seen nothing of all this.
+        let fresh = open(&self.runtime, &self.stage.address(self.confirmation));
+        for server in 0..SERVERS {
+            let fresh = Arc::clone(&fresh);
+            self.load.replace(server, fresh);
+        }
         let load = Arc::clone(&self.load);
         let look = async { tokio::time::timeout(PATIENCE * 5, load.look_at_all()).await };
         self.runtime.block_on(look).expect("a healthy store answers");
