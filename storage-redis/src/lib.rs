@@ -15,6 +15,9 @@ mod sweep;
 mod url;
 mod walk;
 
+#[doc = include_str!("../docs/production.md")]
+pub mod production {}
+
 pub use self::check::Report;
 pub use self::config::{Confirmation, InvalidConfirmation, RedisConfig};
 pub use self::error::{InvalidUrl, OpenError};

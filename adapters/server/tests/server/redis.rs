@@ -313,3 +313,73 @@ fn check_says_what_the_redis_is() {
     assert!(checked.ends_with("The configuration is fine.\n"));
     assert_eq!(redis.cli(&["DBSIZE"]), "0", "a question makes nothing");
 }
+
+#[test]
+fn the_rule_of_the_page_is_enough_to_serve_and_to_administer() {
+    let page = include_str!("../../../../storage-redis/docs/production.md");
+    let rule = page.lines().find_map(|line| line.strip_prefix("user ")).expect("a rule");
+    let redis = Redis::options().acl_user(rule).acl_user("default off").start();
+    let world = World::on(&redis.url_as("grantor", "PASSWORD"));
+    let server = world.serve();
+    world.add_user("alice");
+    let client = world.add_client(&[]);
+    let mut browser = server.browser();
+    let tokens = browser.tokens(&client, "alice");
+    assert_eq!(browser.refresh(&client, text(&tokens, "refresh_token")).status, 200);
+    assert_eq!(browser.get("/readyz").status, 200);
+    world.run(&["grant", "list"]).ok();
+    world.run(&["user", "remove", "alice"]).ok();
+    world.run(&["client", "remove", text(&client, "client_id")]).ok();
+    let directory = format!("sled:{}", world.data().display());
+    let to = ["migrate", "--to", &directory];
+    let mut migrate = world.command(&to);
+    migrate.env("GRANTOR_MIGRATE_FROM", redis.url_as("grantor", "PASSWORD"));
+    Ran::of(migrate, "").ok();
+    server.stop();
+    let denied = redis.cli(&["ACL", "LOG"]);
+    assert!(denied.is_empty(), "{denied}");
+}
+
+#[test]
+fn a_restored_backup_is_an_older_world_and_can_be_made_safe() {
+    // ATTACKS B01, and what docs/production.md says to do.
+    let redis = Redis::start();
+    let world = World::on(&redis.url());
+    let server = world.serve();
+    world.add_user("alice");
+    let client = world.add_client(&[]);
+    let [mut honest, mut other] = [server.browser(), server.browser()];
+    let kept = honest.tokens(&client, "alice");
+    let revoked = other.tokens(&client, "alice");
+    redis.cli(&["SAVE"]);
+    let renewed = honest.refresh(&client, text(&kept, "refresh_token")).json();
+    let grants = world.run(&["grant", "list", "--json"]).json();
+    assert_eq!(grants.as_array().map(Vec::len), Some(2));
+    world.run(&["grant", "revoke", "--user", "alice"]).ok();
+    assert!(!honest.is_active(&client, text(&renewed, "access_token")));
+    server.stop();
+
+    // There is no other persistence: it comes back as it was saved.
+    redis.kill_9();
+    redis.restart();
+    let server = world.serve();
+    let mut browser = server.browser();
+    assert!(browser.is_active(&client, text(&revoked, "access_token")), "the revocation is gone");
+    assert!(browser.is_active(&client, text(&kept, "access_token")));
+    let newer = browser.refresh(&client, text(&renewed, "refresh_token"));
+    assert_eq!(newer.status, 400, "an honest client is taken for a thief: {}", newer.body);
+    assert!(!browser.is_active(&client, text(&kept, "access_token")), "and its grant has ended");
+    server.stop();
+
+    world.run(&["grant", "revoke", "--client", text(&client, "client_id")]).ok();
+    let server = world.serve();
+    let mut browser = server.browser();
+    for tokens in [&kept, &revoked] {
+        assert!(!browser.is_active(&client, text(tokens, "access_token")));
+        assert_eq!(browser.refresh(&client, text(tokens, "refresh_token")).status, 400);
+    }
+    // Whoever signs in again is served.
+    let fresh = server.browser().tokens(&client, "alice");
+    assert!(browser.is_active(&client, text(&fresh, "access_token")));
+    server.stop();
+}
