@@ -41,6 +41,9 @@ pub enum Command {
     #[command(subcommand)]
     Grant(GrantCommand),
     /// Copy everything of one storage into another, while no server runs
+    ///
+    /// Arguments can be seen by every user of the machine. An address with a password belongs into the
+    /// environment.
     Migrate(MigrateArgs),
     /// Say why requests were decided as they were, from a file of recorded decisions
     Explain(ExplainArgs),
@@ -147,8 +150,6 @@ pub struct CheckArgs {
 }
 
 /// `grantor migrate`
-///
-/// Addresses with a password belong into the environment.
 #[derive(Clone, Debug, Args)]
 pub struct MigrateArgs {
     /// Where the records are: sled:DIR or redis://HOST

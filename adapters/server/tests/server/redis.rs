@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use grantor_conformance::redis::{Fsync, Server as Redis};
+use grantor_conformance::redis::{Cluster, Fsync, Sentinels, Server as Redis};
 use serde_json::Value;
 
 use crate::world::{Answer, Browser, CALLBACK, PATIENCE, Ran, Server, VERIFIER, World, text};
@@ -382,4 +382,50 @@ fn a_restored_backup_is_an_older_world_and_can_be_made_safe() {
     let fresh = server.browser().tokens(&client, "alice");
     assert!(browser.is_active(&client, text(&fresh, "access_token")));
     server.stop();
+}
+
+#[test]
+fn sentinels_and_a_cluster_are_served_from_and_a_failover_is_survived() {
+    let servers = Redis::options().append_only(Fsync::EverySecond);
+    let sentinels = Sentinels::options().replicas(1).servers(servers.clone()).start();
+    let cluster = Cluster::options().servers(servers).start();
+    for url in [sentinels.url(), cluster.url()] {
+        let world = World::on(&url);
+        world.configure("durability = \"replicas(1)\"\n");
+        let server = world.serve();
+        world.add_user("alice");
+        let client = world.add_client(&[]);
+        let mut browser = server.browser();
+        let tokens = browser.tokens(&client, "alice");
+        let ready = browser.get("/readyz");
+        assert_eq!(ready.status, 200, "{}", ready.body);
+        assert!(ready.body.starts_with("ready\ndurability replicas(1): "), "{}", ready.body);
+        if url == sentinels.url() {
+            let old = sentinels.primary();
+            old.kill_9();
+            sentinels.wait_for_failover(old);
+            // It comes back as the replica that has to confirm.
+            old.restart();
+        } else {
+            let old = cluster.primaries().into_iter().next().expect("three");
+            old.kill_9();
+            cluster.wait_for_failover(old);
+            old.restart();
+        }
+        until("it serves again", || {
+            let refreshed = browser.refresh(&client, text(&tokens, "refresh_token"));
+            match refreshed.status {
+                503 => None,
+                // ATTACKS B03: our own repetitions look like nobody's theft.
+                status => Some(assert_eq!(status, 200, "{}", refreshed.body)),
+            }
+        });
+        until("it is ready again", || (browser.get("/readyz").status == 200).then_some(()));
+        assert!(browser.is_active(&client, text(&tokens, "access_token")));
+        let copy = format!("sled:{}", world.data().display());
+        let mut migrate = world.command(&["migrate", "--to", &copy, "--json"]);
+        server.stop();
+        migrate.env("GRANTOR_MIGRATE_FROM", &url);
+        assert_eq!(Ran::of(migrate, "").json()["verdict"], "complete");
+    }
 }
