@@ -27,7 +27,7 @@ impl Progress {
         let how = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => How::Quiet,
             (false, false) => How::Lines,
-            (false, true) => How::Bar(ProgressBar::no_length()),
+            (false, true) => How::Bar(ProgressBar::hidden()),
         };
         Self { how, what: "", done: 0, total: None, said: 0 }
     }
