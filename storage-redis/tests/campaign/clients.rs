@@ -77,7 +77,7 @@ fn scope() -> ScopeSet {
 
 /// One authorization, as its client knows it.
 #[derive(Clone, Debug)]
-struct Life {
+pub(crate) struct Life {
     key: Key,
     subject: Subject,
     code: String,
@@ -140,6 +140,12 @@ enum Got<T> {
     Refused(Refusal),
     /// Nothing, and it may have had its effect.
     Nothing,
+}
+
+impl Life {
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.refresh.is_empty()
+    }
 }
 
 impl Load {
@@ -336,7 +342,7 @@ impl Load {
         }
     }
 
-    async fn begin(&self, subject: &Subject) -> Option<Life> {
+    pub(crate) async fn begin(&self, subject: &Subject) -> Option<Life> {
         while !self.is_stopped() {
             match self.authorize(subject).await {
                 Got::Done(code) => {
@@ -359,7 +365,7 @@ impl Load {
     }
 
     /// One client with one code, which asks until it is answered.
-    async fn exchange(&self, life: &mut Life) -> bool {
+    pub(crate) async fn exchange(&self, life: &mut Life) -> bool {
         let mut unanswered = false;
         while !self.is_stopped() {
             match self.redeem(&self.any(), &life.code).await {
@@ -428,7 +434,7 @@ impl Load {
     }
 
     /// The next tokens. `false`: there is no use in going on.
-    async fn renew(&self, life: &mut Life) -> bool {
+    pub(crate) async fn renew(&self, life: &mut Life) -> bool {
         let Some(token) = life.refresh.last().cloned() else { return false };
         while !self.is_stopped() {
             match self.refresh(&token).await {
@@ -464,7 +470,7 @@ impl Load {
         false
     }
 
-    async fn must_be_active(&self, life: &Life) -> bool {
+    pub(crate) async fn must_be_active(&self, life: &Life) -> bool {
         let Some(token) = life.access.last() else { return true };
         count(&self.tally.looked_at);
         match self.is_active(token).await {
@@ -478,7 +484,7 @@ impl Load {
     }
 
     /// The client ends it, and is told that it is over.
-    async fn revoke(&self, life: Life) {
+    pub(crate) async fn revoke(&self, life: Life) {
         let Some(token) = life.refresh.last() else { return };
         while !self.is_stopped() {
             let answer = self.any().revoke_token(&self.client, token).await;
@@ -493,7 +499,7 @@ impl Load {
     }
 
     /// A thief has a token that was exchanged long ago.
-    async fn reuse(&self, life: Life) {
+    pub(crate) async fn reuse(&self, life: Life) {
         let Some(token) = life.refresh.first() else { return };
         while !self.is_stopped() {
             match self.refresh(token).await {
@@ -507,7 +513,7 @@ impl Load {
     }
 
     /// The user takes back what they allowed, all of it.
-    async fn withdraw(&self, subject: &Subject) {
+    pub(crate) async fn withdraw(&self, subject: &Subject) {
         let mine: Vec<Life> = {
             let mut written = self.written();
             written.leaving.insert(subject.clone());
@@ -540,7 +546,7 @@ impl Load {
         self.written().over.push(life);
     }
 
-    async fn must_be_over(&self, life: &Life, all: bool) {
+    pub(crate) async fn must_be_over(&self, life: &Life, all: bool) {
         let tokens: Vec<&String> = match all {
             true => life.access.iter().chain(&life.refresh).collect(),
             false => life.access.last().into_iter().chain(life.refresh.last()).collect(),
