@@ -30,7 +30,9 @@ pub struct App {
 }
 
 /// A probe that waits longer than this is answered "not ready".
-const READY_PATIENCE: Duration = Duration::from_secs(2);
+///
+/// A store that waits for disks, of Redis and its replicas, takes up to three seconds when all is well.
+const READY_PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
     /// The service around this server.
