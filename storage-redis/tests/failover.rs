@@ -34,6 +34,7 @@ use grantor::storage::{Key, Storage};
 use grantor_conformance::storage::serve_if_asked;
 use grantor_redis::Confirmation;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 const SERVERS: usize = 2;
 /// For what takes seconds.
@@ -66,6 +67,8 @@ struct Campaign {
     random: Arc<Random>,
     books: Arc<Books>,
     load: Arc<Load>,
+    /// All who use the servers.
+    busy: Vec<JoinHandle<()>>,
     processes: Processes,
     looks: Arc<dyn Storage>,
     /// Before this, all replicas had all.
@@ -87,10 +90,9 @@ impl Campaign {
         let load = Load::new(processes.stores(), Arc::clone(&books), Arc::clone(&random));
         let load = Arc::new(runtime.block_on(load));
         let actors = if is_long() { 10 } else { 6 };
-        for actor in 0..actors {
-            runtime.spawn(Arc::clone(&load).act(actor));
-        }
-        runtime.spawn(Arc::clone(&load).sweep());
+        let mut busy: Vec<_> =
+            (0..actors).map(|actor| runtime.spawn(Arc::clone(&load).act(actor))).collect();
+        busy.push(runtime.spawn(Arc::clone(&load).sweep()));
         let figures = Figures {
             title,
             rounds: 0,
@@ -110,6 +112,7 @@ impl Campaign {
             random,
             books,
             load,
+            busy,
             processes,
             looks: store,
             safe: Instant::now(),
@@ -221,6 +224,11 @@ impl Campaign {
         let before = self.acknowledged();
         self.wait_for("requests are answered", || self.acknowledged() >= before + BETWEEN);
         self.load.stop();
+        let busy = std::mem::take(&mut self.busy);
+        self.wait_for("everybody has stopped", || busy.iter().all(JoinHandle::is_finished));
+        for one in busy {
+            self.runtime.block_on(one).expect("nobody panics");
+        }
         self.stage.wait_healthy();
         let missing = self.audit(true);
         self.judge(missing, false, "all");
@@ -332,31 +340,34 @@ fn report(figures: &[Figures]) -> bool {
 }
 
 /// A name, the servers, what is asked of them, and how many rounds there are by default.
-type Choice = (&'static str, fn() -> Stage, Confirmation, u64);
+type Choice = (&'static str, fn() -> Option<Stage>, Confirmation, u64);
 
 fn main() -> ExitCode {
     serve_if_asked::<campaign::Anywhere>();
     let random = Arc::new(Random::new());
     let replicas = Confirmation::Replicas(1);
-    let all: [Choice; 5] = [
+    let all: [Choice; 7] = [
         ("single-local", Stage::single, Confirmation::Local, 4),
         ("cluster-replicas", Stage::cluster, replicas, 4),
         ("sentinel-replicas", Stage::sentinel, replicas, 3),
         ("cluster-local", Stage::cluster, Confirmation::Local, 0),
         ("sentinel-local", Stage::sentinel, Confirmation::Local, 1),
+        ("partition-replicas", Stage::parted, replicas, 2),
+        ("partition-local", Stage::parted, Confirmation::Local, 0),
     ];
     let only = std::env::var("GRANTOR_ONLY").unwrap_or_default();
     let chosen = all
         .into_iter()
         .filter(|(name, _, _, short)| name.contains(&only) && (*short > 0 || is_long()));
-    let run =
-        |(_, stage, confirmation, short): Choice| campaign(stage(), confirmation, short, &random);
+    let run = |(_, stage, confirmation, short): Choice| {
+        Some(campaign(stage()?, confirmation, short, &random))
+    };
     let figures: Vec<_> = match is_long() {
-        true => chosen.map(run).collect(),
+        true => chosen.filter_map(run).collect(),
         // They mostly wait for somebody to be taken for dead.
         false => std::thread::scope(|scope| {
             let started: Vec<_> = chosen.map(|one| scope.spawn(move || run(one))).collect();
-            started.into_iter().map(|one| one.join().expect("a campaign")).collect()
+            started.into_iter().filter_map(|one| one.join().expect("a campaign")).collect()
         }),
     };
     match report(&figures) {

@@ -34,6 +34,10 @@ pub(crate) enum Fault {
     ForgetScripts,
     /// Memory is used up, and then there is room again.
     OutOfMemory,
+    /// A primary is alone with all servers of ours, until another one has taken its place elsewhere.
+    Minority,
+    /// A primary is cut off from everybody, until another one has taken its place.
+    CutOff,
 }
 
 impl fmt::Display for Fault {
@@ -50,6 +54,8 @@ impl fmt::Display for Fault {
             Self::CutConnections => "connections cut",
             Self::ForgetScripts => "SCRIPT FLUSH",
             Self::OutOfMemory => "out of memory, room again",
+            Self::Minority => "partition, primary and clients on the small side",
+            Self::CutOff => "partition, primary alone",
         })
     }
 }
@@ -91,6 +97,7 @@ impl Fault {
                 Self::ForgetScripts,
                 Self::RollingRestart,
             ],
+            Stage::Parted(..) => &[Self::Minority, Self::CutOff],
         }
     }
 
@@ -100,7 +107,7 @@ impl Fault {
     /// end of a process with an append-only file; nor where the primary hands over to its replica.
     pub(crate) fn may_lose(self, stage: &Stage, confirmation: Confirmation) -> bool {
         let fails_over = match (self, stage) {
-            (Self::Kill | Self::Freeze | Self::TakeOver, _) => true,
+            (Self::Kill | Self::Freeze | Self::TakeOver | Self::Minority | Self::CutOff, _) => true,
             // Sentinels do not let the old primary wait.
             (Self::Promote | Self::RollingRestart, Stage::Sentinel(_)) => true,
             _ => false,
@@ -121,8 +128,8 @@ impl Fault {
         )
     }
 
-    /// Lets it happen. `struck` is told which slots are concerned, none meaning all keys, right before
-    /// the moment from which on they may be away. When this returns all is well again, but for the
+    /// Lets it happen. `struck` is told which slots are concerned, none meaning all keys, at the moment
+    /// from which on they are away, or may be. When this returns all is well again, but for the
     /// replicas that are on their way.
     pub(crate) fn strike(
         self,
@@ -150,6 +157,18 @@ impl Fault {
             (_, Stage::Single(server)) => self.on_one(server, struck, until_recovered),
             (_, Stage::Sentinel(sentinels)) => self.on_sentinel(sentinels, struck),
             (_, Stage::Cluster(cluster)) => self.on_cluster(cluster, random, struck),
+            (_, Stage::Parted(cluster, network)) => {
+                let primaries = cluster.primaries();
+                let old = *random.choose(&primaries).expect("primaries");
+                let slots = cluster.slots_of(old);
+                match self {
+                    Self::Minority => network.isolate(&[old.site(), network.host()]),
+                    _ => network.isolate(&[old.site()]),
+                }
+                struck(slots);
+                cluster.wait_for_failover(old);
+                network.heal();
+            }
         }
     }
 
@@ -161,13 +180,13 @@ impl Fault {
     ) {
         match self {
             Self::KillAndBack => {
-                struck(Vec::new());
                 server.kill_9();
+                struck(Vec::new());
                 server.restart();
             }
             Self::Stall => {
-                struck(Vec::new());
                 server.freeze();
+                struck(Vec::new());
                 std::thread::sleep(STALL);
                 server.thaw();
             }
@@ -186,19 +205,19 @@ impl Fault {
         let old = sentinels.primary();
         match self {
             Self::Kill => {
-                struck(Vec::new());
                 old.kill_9();
+                struck(Vec::new());
                 sentinels.wait_for_failover(old);
                 old.restart();
             }
             Self::KillAndBack => {
-                struck(Vec::new());
                 old.kill_9();
+                struck(Vec::new());
                 old.restart();
             }
             Self::Freeze => {
-                struck(Vec::new());
                 old.freeze();
+                struck(Vec::new());
                 sentinels.wait_for_failover(old);
                 old.thaw();
             }
@@ -231,19 +250,22 @@ impl Fault {
         let old = *random.choose(&primaries).expect("primaries");
         match self {
             Self::Kill => {
-                struck(cluster.slots_of(old));
+                let slots = cluster.slots_of(old);
                 old.kill_9();
+                struck(slots);
                 cluster.wait_for_failover(old);
                 old.restart();
             }
             Self::KillAndBack => {
-                struck(cluster.slots_of(old));
+                let slots = cluster.slots_of(old);
                 old.kill_9();
+                struck(slots);
                 old.restart();
             }
             Self::Freeze => {
-                struck(cluster.slots_of(old));
+                let slots = cluster.slots_of(old);
                 old.freeze();
+                struck(slots);
                 cluster.wait_for_failover(old);
                 old.thaw();
             }

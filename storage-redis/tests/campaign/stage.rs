@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantor::storage::Storage;
-use grantor_conformance::redis::{Cluster, Fsync, Sentinels, Server};
+use grantor_conformance::redis::{Cluster, ClusterOptions, Fsync, Network, Sentinels, Server};
 use grantor_conformance::storage::crash::Victim;
 use grantor_redis::{Confirmation, RedisStorage};
 use tokio::runtime::Runtime;
@@ -19,25 +19,45 @@ pub(crate) enum Stage {
     Sentinel(Sentinels),
     /// Three primaries with one replica each.
     Cluster(Cluster),
+    /// The same, each node at a place of its own in a network that falls apart.
+    Parted(Cluster, Network),
 }
 
 /// Sooner than in production, so that there can be many rounds.
 const DEAD_AFTER: Duration = Duration::from_millis(1500);
 
 impl Stage {
-    pub(crate) fn single() -> Self {
-        Self::Single(Box::new(Server::options().append_only(Fsync::Always).start()))
+    pub(crate) fn single() -> Option<Self> {
+        Some(Self::Single(Box::new(Server::options().append_only(Fsync::Always).start())))
     }
 
-    pub(crate) fn sentinel() -> Self {
+    pub(crate) fn sentinel() -> Option<Self> {
         let servers = Server::options().append_only(Fsync::Always);
         let options = Sentinels::options().replicas(1).servers(servers);
-        Self::Sentinel(options.down_after(DEAD_AFTER).start())
+        Some(Self::Sentinel(options.down_after(DEAD_AFTER).start()))
     }
 
-    pub(crate) fn cluster() -> Self {
+    fn options() -> ClusterOptions {
         let servers = Server::options().append_only(Fsync::Always);
-        Self::Cluster(Cluster::options().servers(servers).node_timeout(DEAD_AFTER).start())
+        Cluster::options().servers(servers).node_timeout(DEAD_AFTER)
+    }
+
+    pub(crate) fn cluster() -> Option<Self> {
+        Some(Self::Cluster(Self::options().start()))
+    }
+
+    /// `None` where this machine has no such networks.
+    pub(crate) fn parted() -> Option<Self> {
+        match Network::new() {
+            Ok(network) => {
+                let cluster = Self::options().in_network(&network).start();
+                Some(Self::Parted(cluster, network))
+            }
+            Err(why) => {
+                println!("==== THE PARTITIONS WERE NOT MADE: {why} ====");
+                None
+            }
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -45,6 +65,7 @@ impl Stage {
             Self::Single(_) => "one server",
             Self::Sentinel(_) => "Sentinel",
             Self::Cluster(_) => "Cluster",
+            Self::Parted(..) => "Cluster, network parted",
         }
     }
 
@@ -52,7 +73,7 @@ impl Stage {
         let url = match self {
             Self::Single(server) => server.url(),
             Self::Sentinel(sentinels) => sentinels.url(),
-            Self::Cluster(cluster) => cluster.url(),
+            Self::Cluster(cluster) | Self::Parted(cluster, _) => cluster.url(),
         };
         format!("{url}?durability={confirmation}")
     }
@@ -61,7 +82,7 @@ impl Stage {
         match self {
             Self::Single(server) => vec![server],
             Self::Sentinel(sentinels) => sentinels.servers().iter().collect(),
-            Self::Cluster(cluster) => cluster.nodes().iter().collect(),
+            Self::Cluster(cluster) | Self::Parted(cluster, _) => cluster.nodes().iter().collect(),
         }
     }
 
@@ -70,7 +91,9 @@ impl Stage {
         match self {
             Self::Single(server) => BTreeSet::from([server.port()]),
             Self::Sentinel(sentinels) => BTreeSet::from([sentinels.primary().port()]),
-            Self::Cluster(cluster) => cluster.primaries().iter().map(|it| it.port()).collect(),
+            Self::Cluster(cluster) | Self::Parted(cluster, _) => {
+                cluster.primaries().iter().map(|it| it.port()).collect()
+            }
         }
     }
 
@@ -79,7 +102,7 @@ impl Stage {
         match self {
             Self::Single(_) => {}
             Self::Sentinel(sentinels) => sentinels.wait_healthy(),
-            Self::Cluster(cluster) => cluster.wait_healthy(),
+            Self::Cluster(cluster) | Self::Parted(cluster, _) => cluster.wait_healthy(),
         }
     }
 }
