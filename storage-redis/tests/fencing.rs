@@ -125,7 +125,7 @@ async fn what_no_replica_has_is_not_shown() {
 }
 
 /// With more replicas than confirm, one that did not may be promoted. It is lost, and the report says so;
-/// with as many as there are it is not answered.
+/// with as many as there are it is not answered. ATTACKS K05.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_did_not_confirm_does_not_have_it() {
     let primary = server(Fsync::Always).start();
