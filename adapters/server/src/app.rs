@@ -101,8 +101,9 @@ async fn readiness(
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the storage did not answer within {} s", READY_PATIENCE.as_secs()),
     };
+    // Whoever reaches this address need not learn where the store is.
     tracing::warn!(reason, "not ready");
-    plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{reason}\n"))
+    plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
