@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 
 const SERVERS: usize = 2;
 /// For what takes seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many more acknowledgements there must be before something happens again.
 const BETWEEN: u64 = 60;
 
@@ -89,6 +89,8 @@ impl Campaign {
         let processes = runtime.block_on(Processes::start(&address, SERVERS));
         let load = Load::new(processes.stores(), Arc::clone(&books), Arc::clone(&random));
         let load = Arc::new(runtime.block_on(load));
+        // Who the client is does not get lost, whatever else does.
+        stage.wait_healthy();
         let actors = if is_long() { 10 } else { 6 };
         let mut busy: Vec<_> =
             (0..actors).map(|actor| runtime.spawn(Arc::clone(&load).act(actor))).collect();
@@ -129,6 +131,12 @@ impl Campaign {
                 for server in self.stage.servers() {
                     println!("{}", server.log_tail());
                 }
+                for (n, store) in self.processes.stores().iter().enumerate() {
+                    let ready = async { tokio::time::timeout(PATIENCE, store.ready()).await };
+                    println!("store {n} is ready: {:?}", self.runtime.block_on(ready));
+                }
+                let wrong = self.load.take_violations();
+                println!("{:?}; {}; {wrong:#?}", self.load.tally, self.load.last_refusal());
                 panic!("{}: {what}: not within {PATIENCE:?}", self.figures.title);
             }
             std::thread::sleep(Duration::from_millis(2));

@@ -103,6 +103,7 @@ struct Written {
     /// Users who take back, or have taken back, all that they allowed.
     leaving: BTreeSet<Subject>,
     violations: Vec<Violation>,
+    last_refusal: String,
 }
 
 /// How often what happened.
@@ -232,8 +233,16 @@ impl Load {
                 count(&self.tally.unavailable);
                 Got::Nothing
             }
-            Err(Error::Refused(refusal)) => Got::Refused(refusal),
+            Err(Error::Refused(refusal)) => {
+                self.written().last_refusal = format!("the last refusal: {refusal:?}");
+                Got::Refused(refusal)
+            }
         }
+    }
+
+    /// For a diagnosis.
+    pub(crate) fn last_refusal(&self) -> String {
+        self.written().last_refusal.clone()
     }
 
     // ---------------------------------------------------------------------------- requests
