@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _,
-    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode, Value,
+    RedisConnectionInfo, RedisResult, TlsCertificates, Value,
 };
-use tokio::sync::Mutex;
 
 use crate::error::OpenError;
+use crate::sentinel::Sentinels;
 use crate::url::{Address, Login};
 
 /// How long making a connection may take.
@@ -61,48 +60,27 @@ impl Credentials {
     }
 
     pub(crate) fn client(&self, host: &str, port: u16) -> RedisResult<Client> {
-        let mut login = RedisConnectionInfo::default().set_db(self.db);
-        if let Some(user) = &self.login.user {
-            login = login.set_username(user);
+        self.client_as(&self.login, host, port, self.db)
+    }
+
+    /// One for a Sentinel, which has logins of its own and no databases.
+    pub(crate) fn sentinel(&self, host: &str, port: u16) -> RedisResult<Client> {
+        self.client_as(&self.sentinel, host, port, 0)
+    }
+
+    fn client_as(&self, login: &Login, host: &str, port: u16, db: i64) -> RedisResult<Client> {
+        let mut settings = RedisConnectionInfo::default().set_db(db);
+        if let Some(user) = &login.user {
+            settings = settings.set_username(user);
         }
-        if let Some(password) = &self.login.password {
-            login = login.set_password(password);
+        if let Some(password) = &login.password {
+            settings = settings.set_password(password);
         }
-        let info = self.addr(host, port).into_connection_info()?.set_redis_settings(login);
+        let info = self.addr(host, port).into_connection_info()?.set_redis_settings(settings);
         match self.tls {
             true => Client::build_with_tls(info, self.certificates.clone()),
             false => Client::open(info),
         }
-    }
-
-    pub(crate) fn sentinels(
-        &self,
-        hosts: &[(String, u16)],
-        service: &str,
-    ) -> RedisResult<SentinelClient> {
-        let hosts: Vec<_> = hosts.iter().map(|(host, port)| self.addr(host, *port)).collect();
-        let mut builder = SentinelClientBuilder::new(hosts, service, SentinelServerType::Master)?
-            .set_client_to_redis_db(self.db);
-        if self.tls {
-            builder = builder
-                .set_client_to_redis_tls_mode(TlsMode::Secure)
-                .set_client_to_sentinel_tls_mode(TlsMode::Secure)
-                .set_client_to_redis_certificates(self.certificates.clone())
-                .set_client_to_sentinel_certificates(self.certificates.clone());
-        }
-        if let Some(user) = &self.login.user {
-            builder = builder.set_client_to_redis_username(user);
-        }
-        if let Some(password) = &self.login.password {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        if let Some(user) = &self.sentinel.user {
-            builder = builder.set_client_to_sentinel_username(user);
-        }
-        if let Some(password) = &self.sentinel.password {
-            builder = builder.set_client_to_sentinel_password(password);
-        }
-        builder.build()
     }
 }
 
@@ -111,7 +89,7 @@ pub(crate) enum Target {
     /// One server, which has to be a primary.
     Server(Client),
     /// Whomever the Sentinels name.
-    Sentinel(Mutex<SentinelClient>),
+    Sentinel(Sentinels),
     /// A node of a Cluster, whatever it is at the moment: each command is told if it is wrong there.
     Node(Client),
 }
@@ -160,9 +138,7 @@ impl Target {
     async fn client(&self) -> Result<Client, String> {
         match self {
             Self::Server(client) | Self::Node(client) => Ok(client.clone()),
-            Self::Sentinel(sentinels) => {
-                sentinels.lock().await.async_get_client().await.map_err(|error| error.to_string())
-            }
+            Self::Sentinel(sentinels) => sentinels.primary().await,
         }
     }
 

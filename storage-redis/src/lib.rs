@@ -10,6 +10,7 @@ mod link;
 mod node;
 mod router;
 mod scripts;
+mod sentinel;
 mod store;
 mod sweep;
 mod url;

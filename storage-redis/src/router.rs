@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::RedisConfig;
 use crate::connect::{Credentials, Target, connection};
 use crate::error::{Failure, OpenError};
 use crate::node::{Node, Sending};
+use crate::sentinel::Sentinels;
 use crate::url::{Address, Topology};
 
 /// The nodes of a store, and the way from a key to its node.
@@ -32,7 +33,7 @@ impl Router {
     /// Begins to connect.
     pub(crate) fn start(config: &RedisConfig) -> Result<Self, OpenError> {
         let address = &config.address;
-        let credentials = Credentials::load(address)?;
+        let credentials = Arc::new(Credentials::load(address)?);
         let sending = Sending {
             confirmation: config.confirmation,
             replica_deadline: config.confirmation_deadline(),
@@ -47,8 +48,7 @@ impl Router {
                 one(&|| credentials.client(host, *port).map(Target::Server))
             }
             (Topology::Single | Topology::Sentinel, _) => one(&|| {
-                let sentinels = credentials.sentinels(&address.hosts, &address.service)?;
-                Ok(Target::Sentinel(Mutex::new(sentinels)))
+                Sentinels::new(&credentials, &address.hosts, &address.service).map(Target::Sentinel)
             }),
             (Topology::Cluster, _) => {
                 let cluster = Arc::new(Cluster {
@@ -183,7 +183,7 @@ pub(crate) struct Cluster {
     map: RwLock<Arc<Map>>,
     complaint: Notify,
     address: Address,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     sending: Sending,
 }
 

@@ -215,7 +215,7 @@ async fn a_cluster_needs_a_little_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_are_asked_two_things() {
+async fn sentinels_are_asked_one_thing() {
     let unhurried = Duration::from_secs(30);
     let servers = Server::options().append_only(Fsync::EverySecond);
     let sentinels = Sentinels::options().replicas(1).servers(servers).down_after(unhurried).start();
