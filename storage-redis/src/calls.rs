@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::connect::ServerClock;
 use crate::error::Failure;
 use crate::layout::Names;
-use crate::node::Node;
+use crate::node::{Fence, Node};
 use crate::router::{Fences, Router, slot_of};
 use crate::scripts::Script;
 
@@ -63,11 +63,15 @@ impl Redis {
         Instant::now() + self.deadline
     }
 
-    fn fence(&self, slot: u16) -> Vec<u8> {
-        self.names.fence(match &self.router {
+    fn fence(&self, slot: u16) -> u32 {
+        match &self.router {
             Router::One(_) => 0,
             Router::Cluster(..) => self.fences.number(slot, |number| self.names.fence(number)),
-        })
+        }
+    }
+
+    fn own_fence(&self, slot: u16) -> Fence {
+        Fence::Own(self.names.fence(self.fence(slot)))
     }
 
     /// The replies of one node, not tried again.
@@ -79,7 +83,8 @@ impl Redis {
         let slot = self.router.slot_at(node).ok_or_else(|| {
             StorageError::unavailable(format_args!("{} has no slots any more", node.name()))
         })?;
-        let replies = self.attempt(node, &|_| commands(), &self.fence(slot), self.until()).await?;
+        let replies =
+            self.attempt(node, &|_| commands(), &self.own_fence(slot), self.until()).await?;
         for reply in &replies {
             if let Value::ServerError(error) = reply {
                 return Err(StorageError::unavailable(format_args!("Redis says: {error}")));
@@ -107,7 +112,8 @@ impl Redis {
         deadline: Instant,
         command: impl Fn(Attempt) -> Cmd + Send + Sync,
     ) -> Result<Value, StorageError> {
-        let fence = self.fence(slot_of(key));
+        let slot = slot_of(key);
+        let mut elsewhere = false;
         let mut whole = false;
         let mut redirect: Option<(String, bool)> = None;
         let (mut pause, mut redirects) = (PAUSE.0, 0);
@@ -121,6 +127,15 @@ impl Redis {
                     let make = |clock| {
                         let ask = asking.then(|| redis::cmd("ASKING"));
                         ask.into_iter().chain([command(Attempt { whole, clock })]).collect()
+                    };
+                    let fence = match asking {
+                        // Where the slot is on its way to another node, its fence may be there already
+                        // when the key is still here.
+                        false if elsewhere => {
+                            self.own_fence(self.router.slot_at(node).unwrap_or(slot))
+                        }
+                        false => self.own_fence(slot),
+                        true => Fence::Passing(self.names.passing_fence(self.fence(slot))),
                     };
                     self.attempt(node, &make, &fence, deadline).await
                 }
@@ -150,6 +165,7 @@ impl Redis {
                 Ok(None) => StorageError::unavailable("Redis sent no reply"),
                 Err(failure) if failure.is_passing() => {
                     self.router.complain();
+                    elsewhere = true;
                     failure.into()
                 }
                 Err(failure) => return Err(failure.into()),
@@ -171,7 +187,7 @@ impl Redis {
         &self,
         node: &Node,
         commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
-        fence: &[u8],
+        fence: &Fence,
         deadline: Instant,
     ) -> Result<Vec<Value>, Failure> {
         let deadline = deadline.min(Instant::now() + self.deadline / 2);

@@ -5,6 +5,7 @@
 //! | `<prefix><kind>:<id>` | string | one record: [`Envelope`] |
 //! | `<prefix>i:<index>` | sorted set | the keys of an index, in byte order; all scores are 0 |
 //! | `<prefix>f:<n>` | string | what is written to learn that the replicas follow |
+//! | `<prefix>f:{<prefix>f:<n>}` | string | the same, for a moment, where the slot of `<prefix>f:<n>` is about to come to |
 //!
 //! `<kind>` is one letter. `<id>` is base64url: what comes from outside never enters a key as it is,
 //! so no name can reach into another key, or choose the slot of a Cluster by braces.
@@ -65,6 +66,13 @@ impl Names {
 
     pub(crate) fn fence(&self, number: u32) -> Vec<u8> {
         format!("{}{FENCE}:{number}", self.prefix).into_bytes()
+    }
+
+    /// One in the slot of that fence, for the node to which the slot is on its way. It is another key,
+    /// because the fence itself may be about to be moved there, and must not be there already.
+    pub(crate) fn passing_fence(&self, number: u32) -> Vec<u8> {
+        let prefix = &self.prefix;
+        format!("{prefix}{FENCE}:{{{prefix}{FENCE}:{number}}}").into_bytes()
     }
 
     /// A pattern for `SCAN` that all records of a kind match, or everything of this store.

@@ -23,6 +23,18 @@ pub(crate) struct Sending {
     pub(crate) max_waiting: usize,
 }
 
+/// A key that nobody reads. It is written to learn that the replicas follow.
+#[derive(Clone, Debug)]
+pub(crate) enum Fence {
+    /// The node has its slot.
+    Own(Vec<u8>),
+    /// Its slot is on its way to the node, which takes it only from those who ask.
+    Passing(Vec<u8>),
+}
+
+/// How long a passing fence stays.
+const PASSING_MILLIS: u64 = 1_000;
+
 /// One primary.
 pub(crate) struct Node {
     name: String,
@@ -67,11 +79,11 @@ impl Node {
     }
 
     /// The reply to one command, as soon as it is as safe as was asked for. `make` gets the clock of
-    /// the server; `fence` is a key of this node that nobody reads.
+    /// the server.
     pub(crate) async fn send(
         &self,
         commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
-        fence: &[u8],
+        fence: &Fence,
         deadline: Instant,
     ) -> Result<Vec<Value>, Failure> {
         let busy = || Failure::Busy { node: self.name.clone() };
@@ -91,7 +103,7 @@ impl Node {
                 let up = lane.link.get(deadline).await?;
                 let (answer, receiver) = oneshot::channel();
                 let commands = commands(up.connected.clock);
-                let work = Work { commands, fence: fence.to_vec(), deadline, answer };
+                let work = Work { commands, fence: fence.clone(), deadline, answer };
                 lane.queue.try_send(work).map_err(|_| busy())?;
                 match tokio::time::timeout_at(deadline, receiver).await {
                     Ok(Ok(answer)) => answer,
@@ -162,7 +174,7 @@ struct Lane {
 
 struct Work {
     commands: Vec<Cmd>,
-    fence: Vec<u8>,
+    fence: Fence,
     deadline: Instant,
     answer: oneshot::Sender<Result<Vec<Value>, Failure>>,
 }
@@ -211,8 +223,9 @@ impl Worker {
     /// And a replica that confirms it was a replica of this server until after the look, so nobody
     /// had been promoted in its place when it answered.
     async fn exchange(&self, batch: Vec<Work>) {
-        let (Some(first), Some(deadline)) =
-            (batch.first(), batch.iter().map(|work| work.deadline).max())
+        let own = batch.iter().find(|work| matches!(work.fence, Fence::Own(_)));
+        let (Some(fenced), Some(deadline)) =
+            (own.or(batch.first()), batch.iter().map(|work| work.deadline).max())
         else {
             return;
         };
@@ -220,7 +233,13 @@ impl Worker {
         for command in batch.iter().flat_map(|work| &work.commands) {
             pipeline.add_command(command.clone());
         }
-        pipeline.cmd("SET").arg(&first.fence).arg("");
+        match &fenced.fence {
+            Fence::Own(key) => pipeline.cmd("SET").arg(key).arg(""),
+            Fence::Passing(key) => {
+                pipeline.cmd("ASKING");
+                pipeline.cmd("SET").arg(key).arg("").arg("PX").arg(PASSING_MILLIS)
+            }
+        };
         let millis = u64::try_from(self.replica_deadline.as_millis()).unwrap_or(u64::MAX).max(1);
         match self.confirmation {
             Confirmation::Fsynced(replicas) => {
@@ -248,6 +267,8 @@ impl Worker {
         };
         let wait = replies.pop().unwrap_or(Value::Nil);
         let fence = replies.pop().unwrap_or(Value::Nil);
+        let before: usize = batch.iter().map(|work| work.commands.len()).sum();
+        replies.truncate(before);
         let confirmed = self.confirmed(&fence, &wait);
         if matches!(confirmed, Err(Failure::Lost { .. })) {
             self.link.suspect(&up);
@@ -255,8 +276,9 @@ impl Worker {
         let mut replies = replies.into_iter();
         for work in batch {
             let own: Vec<Value> = replies.by_ref().take(work.commands.len()).collect();
-            // Where a command was not executed, nothing needs to be confirmed, and it says why.
-            let refused = own.iter().any(|reply| matches!(reply, Value::ServerError(_)));
+            // Where a command was not executed, nothing needs to be confirmed, and it says why. The
+            // last is the one that counts: before it may be an `ASKING`.
+            let refused = matches!(own.last(), Some(Value::ServerError(_)));
             let answer = match &confirmed {
                 Err(failure) if !refused => Err(failure.clone()),
                 _ => Ok(own),

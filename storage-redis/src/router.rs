@@ -1,6 +1,7 @@
 //! Which node has a key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Router {
         }
     }
 
-    /// A slot of this node; `None`: it has none.
+    /// Any slot of this node; `None`: it has none.
     pub(crate) fn slot_at(&self, node: &Node) -> Option<u16> {
         match self {
             Self::One(_) => Some(0),
@@ -234,8 +235,11 @@ impl Map {
 
     fn slot_at(&self, node: &Node) -> Option<u16> {
         let place = self.nodes.iter().position(|known| known.name() == node.name())? + 1;
-        let slot = self.slots.iter().position(|found| usize::from(*found) == place)?;
-        u16::try_from(slot).ok()
+        let own = || (0..SLOTS).zip(&self.slots).filter(|(_, found)| usize::from(**found) == place);
+        let count = u64::try_from(own().count()).ok().filter(|count| *count > 0)?;
+        // Not always the same: one may be on its way to another node.
+        let any = RandomState::new().hash_one(count) % count;
+        own().nth(usize::try_from(any).ok()?).map(|(slot, _)| slot)
     }
 
     fn uncovered(&self) -> Option<u16> {

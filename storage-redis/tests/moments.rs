@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grantor::model::Timestamp;
 use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, NewRecord, Storage as _};
-use grantor_conformance::redis::Sentinels;
+use grantor_conformance::redis::{Cluster, Fsync, Sentinels, Server, slot_of};
 use grantor_redis::RedisStorage;
 
 /// 2100-01-01.
@@ -29,6 +29,12 @@ fn commit(id: &str, expect: Option<CommitId>, number: u8) -> Commit {
     }
 }
 
+/// `id` as it stands in a key.
+fn name(id: &str) -> String {
+    use base64::Engine as _;
+    format!("grantor:g:{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id))
+}
+
 async fn apply(storage: &RedisStorage, commit: Commit) {
     assert_eq!(storage.commit(commit).await.expect("healthy"), CommitOutcome::Applied);
 }
@@ -44,4 +50,42 @@ async fn a_sentinel_that_is_silent_is_in_nobodys_way() {
     apply(&another, commit("after", None, 2)).await;
     apply(&storage, commit("again", None, 3)).await;
     sentinels.sentinels()[0].thaw();
+}
+
+/// A slot that is half moved, key by key: what is at the new place is asked for there, what is at the
+/// old one here, wherever the key is that is written to learn that the replicas follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_on_its_way_is_served_and_confirmed_from_both_places() {
+    let servers = Server::options().append_only(Fsync::EverySecond);
+    let cluster = Cluster::options().servers(servers).start();
+    let url = format!("{}?durability=replicas(1)&deadline_ms=6000", cluster.url());
+    let storage = RedisStorage::open(&url).await.expect("it opens");
+    let slot = slot_of(name("first"));
+    let mut ids = vec!["first".to_owned()];
+    let more = (0..).map(|n| n.to_string()).filter(|id| slot_of(name(id)) == slot);
+    ids.extend(more.take(2));
+    let mut number = 1;
+    for id in &ids {
+        apply(&storage, commit(id, None, number)).await;
+    }
+    let from = cluster.primary_of_slot(slot);
+    let to = cluster.primaries().into_iter().find(|it| it.port() != from.port()).expect("more");
+    let moving = cluster.begin_move(slot, to);
+    loop {
+        for id in &ids {
+            let loaded = storage.load(&[key(id)]).await;
+            let loaded = loaded.unwrap_or_else(|error| {
+                panic!("{id} with {} keys at the old place: {error}", moving.remaining())
+            });
+            assert!(loaded[0].is_some(), "{id}");
+            let expect = Some(CommitId::from_bytes([number; 16]));
+            apply(&storage, commit(id, expect, number + 1)).await;
+        }
+        number += 1;
+        if moving.migrate(1) == 0 {
+            break;
+        }
+    }
+    moving.finish();
+    assert!(storage.load(&[key("first")]).await.expect("moved")[0].is_some());
 }
