@@ -20,6 +20,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 use grantor::model::Timestamp;
@@ -185,15 +186,19 @@ impl RedisStorage {
         record: &[u8],
     ) -> Result<bool, StorageError> {
         let redis = &self.redis;
-        let token = unique();
-        let mark = mark(entry, &token);
+        // Another one for every try: only that counts which was answered. One of which nobody knows may
+        // arrive late, when somebody has added the entry and taken all marks away.
+        let tried = Mutex::default();
         let marked = redis.call(index, redis.until(), |_| {
+            let mark = mark(entry, &unique());
             let mut cmd = redis::cmd("ZADD");
             cmd.arg(index).arg(0).arg(&mark);
+            *tried.lock().unwrap_or_else(PoisonError::into_inner) = mark;
             cmd
         });
         marked.await?;
-        let tombstone = [&[TOMBSTONE][..], &token].concat();
+        let mark: Vec<u8> = tried.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let tombstone = [&[TOMBSTONE][..], &unique()].concat();
         let buried = redis.call(record, redis.until(), |attempt| {
             let mut cmd = attempt.script(&BURY, record);
             cmd.arg(&tombstone).arg(TOMBSTONE_MILLIS);

@@ -5,8 +5,11 @@
 use std::time::Duration;
 
 use grantor::model::Timestamp;
-use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, NewRecord, Storage as _};
-use grantor_conformance::redis::{Cluster, Fsync, Sentinels, Server, slot_of};
+use grantor::storage::{
+    Commit, CommitId, CommitOutcome, Index, Key, Kind, Listing, NewRecord, Storage as _,
+    StorageError,
+};
+use grantor_conformance::redis::{Cluster, FaultProxy, Fsync, Sentinels, Server, slot_of};
 use grantor_redis::RedisStorage;
 
 /// 2100-01-01.
@@ -14,6 +17,10 @@ const LATER: i64 = 4_102_444_800_000;
 
 fn key(id: &str) -> Key {
     Key::new(Kind::Grant, id.as_bytes()).expect("short")
+}
+
+fn index() -> Index {
+    Index::new("grants:1").expect("a name")
 }
 
 fn commit(id: &str, expect: Option<CommitId>, number: u8) -> Commit {
@@ -29,6 +36,12 @@ fn commit(id: &str, expect: Option<CommitId>, number: u8) -> Commit {
     }
 }
 
+fn listed(id: &str, number: u8) -> Commit {
+    let mut commit = commit(id, None, number);
+    commit.record.indexes.push(index());
+    commit
+}
+
 /// `id` as it stands in a key.
 fn name(id: &str) -> String {
     use base64::Engine as _;
@@ -37,6 +50,15 @@ fn name(id: &str) -> String {
 
 async fn apply(storage: &RedisStorage, commit: Commit) {
     assert_eq!(storage.commit(commit).await.expect("healthy"), CommitOutcome::Applied);
+}
+
+async fn sweep_all(storage: &RedisStorage) -> Result<(), StorageError> {
+    let now = Timestamp::from_millis(LATER / 2);
+    let mut swept = storage.sweep(now, None, 100).await?;
+    while let Some(next) = swept.next {
+        swept = storage.sweep(now, Some(&next), 100).await?;
+    }
+    Ok(())
 }
 
 /// The host of a Sentinel, often that of the primary too, is gone without a word.
@@ -88,4 +110,33 @@ async fn a_slot_on_its_way_is_served_and_confirmed_from_both_places() {
     }
     moving.finish();
     assert!(storage.load(&[key("first")]).await.expect("moved")[0].is_some());
+}
+
+/// The first try to mark an entry is held up on its way and arrives when the entry was added again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_comes_late_does_not_cost_an_entry() {
+    let server = Server::start();
+    let proxy = FaultProxy::to(&server);
+    let near = RedisStorage::open(&server.url()).await.expect("it opens");
+    apply(&near, listed("x", 1)).await;
+    assert_eq!(server.cli(&["DEL", &name("x")]), "1");
+    let url = format!("{}?deadline_ms=8000", proxy.url());
+    let far = RedisStorage::open(&url).await.expect("it opens");
+
+    let mark = proxy.hold_request("ZADD", 1);
+    let sweeping = tokio::spawn(async move { sweep_all(&far).await });
+    mark.struck().await;
+    // The tombstone, then the removal. Scripts the server does not know come as EVAL.
+    let buried = proxy.hold_reply("EVAL", 1);
+    buried.answered().await;
+    let removal = proxy.hold_request("EVALSHA", 1);
+    buried.release();
+    removal.struck().await;
+    apply(&near, listed("x", 2)).await;
+    mark.release();
+    mark.answered().await;
+    removal.release();
+    sweeping.await.expect("no panic").expect("healthy");
+    let page = near.list(&Listing::Index(index()), None, 10).await.expect("healthy");
+    assert_eq!(page.keys, [key("x")]);
 }
