@@ -27,6 +27,8 @@ pub(crate) struct Redis {
 pub(crate) struct Attempt {
     /// The server does not know the script.
     whole: bool,
+    /// An earlier attempt may have been executed, or may be yet.
+    pub(crate) unsure: bool,
     /// The server's clock.
     pub(crate) clock: ServerClock,
 }
@@ -114,7 +116,7 @@ impl Redis {
     ) -> Result<Value, StorageError> {
         let slot = slot_of(key);
         let mut elsewhere = false;
-        let mut whole = false;
+        let (mut whole, mut unsure) = (false, false);
         let mut redirect: Option<(String, bool)> = None;
         let (mut pause, mut redirects) = (PAUSE.0, 0);
         loop {
@@ -126,7 +128,7 @@ impl Redis {
                 Ok(node) => {
                     let make = |clock| {
                         let ask = asking.then(|| redis::cmd("ASKING"));
-                        ask.into_iter().chain([command(Attempt { whole, clock })]).collect()
+                        ask.into_iter().chain([command(Attempt { whole, unsure, clock })]).collect()
                     };
                     let fence = match asking {
                         // Where the slot is on its way to another node, its fence may be there already
@@ -166,6 +168,7 @@ impl Redis {
                 Err(failure) if failure.is_passing() => {
                     self.router.complain();
                     elsewhere = true;
+                    unsure |= failure.may_be_executed();
                     failure.into()
                 }
                 Err(failure) => return Err(failure.into()),

@@ -87,6 +87,14 @@ impl Failure {
             Self::Busy { .. } | Self::TooFewReplicas { .. } => false,
         }
     }
+
+    /// Whether the command was sent, and perhaps executed, or will be.
+    pub(crate) const fn may_be_executed(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::Lost { .. } | Self::TooFewReplicas { .. } => true,
+            Self::Away { .. } | Self::Busy { .. } | Self::NoNode(_) => false,
+        }
+    }
 }
 
 impl From<Failure> for StorageError {

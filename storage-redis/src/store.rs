@@ -1,6 +1,7 @@
 //! The store.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -131,10 +132,12 @@ impl Storage for RedisStorage {
         let expires = expires_at(record.purge_at).map(|at| at.to_string()).unwrap_or_default();
         let left = || COMMIT_LIVES.saturating_sub(began.elapsed());
         let lives = || i64::try_from(left().as_millis()).unwrap_or(i64::MAX);
+        let unsure = AtomicBool::new(false);
         let mut tombstone = Vec::new();
         loop {
             let seen = tombstone.clone();
             let reply = self.redis.call(&name, deadline, |attempt| {
+                unsure.fetch_or(attempt.unsure, Ordering::Relaxed);
                 let mut cmd = attempt.script(&COMMIT, &name);
                 cmd.arg(expect).arg(commit.id.as_bytes()).arg(&value).arg(&expires);
                 cmd.arg(attempt.clock.now_millis().saturating_add(lives())).arg(&seen);
@@ -144,6 +147,12 @@ impl Storage for RedisStorage {
             let Value::BulkString(answer) = &reply else { return Err(unexpected(&reply)) };
             match answer.as_slice() {
                 b"applied" => return Ok(CommitOutcome::Applied),
+                // With somebody else's commit on top, an earlier try of this one cannot be told from none.
+                b"conflict" if unsure.load(Ordering::Relaxed) => {
+                    return Err(StorageError::unavailable(
+                        "a commit had no answer, and another one came before it was sent again",
+                    ));
+                }
                 b"conflict" => return Ok(CommitOutcome::Conflict),
                 b"late" => {
                     return Err(StorageError::unavailable(

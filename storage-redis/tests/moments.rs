@@ -9,7 +9,7 @@ use grantor::storage::{
     Commit, CommitId, CommitOutcome, Index, Key, Kind, Listing, NewRecord, Storage as _,
     StorageError,
 };
-use grantor_conformance::redis::{Cluster, FaultProxy, Fsync, Sentinels, Server, slot_of};
+use grantor_conformance::redis::{Cluster, Fault, FaultProxy, Fsync, Sentinels, Server, slot_of};
 use grantor_redis::RedisStorage;
 
 /// 2100-01-01.
@@ -110,6 +110,27 @@ async fn a_slot_on_its_way_is_served_and_confirmed_from_both_places() {
     }
     moving.finish();
     assert!(storage.load(&[key("first")]).await.expect("moved")[0].is_some());
+}
+
+/// Where the first reply is lost and another commit came before the second try, nobody can know any
+/// more whether the first one was applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_may_have_been_applied_does_not_conflict() {
+    let server = Server::start();
+    let proxy = FaultProxy::to(&server);
+    let far = RedisStorage::open(&proxy.url()).await.expect("it opens");
+    let near = RedisStorage::open(&server.url()).await.expect("it opens");
+    apply(&far, commit("warm", None, 9)).await;
+
+    let lost = proxy.inject("EVALSHA", 1, Fault::DropReply);
+    let again = proxy.hold_request("EVALSHA", 2);
+    let first = tokio::spawn(async move { far.commit(commit("x", None, 1)).await });
+    again.struck().await;
+    assert!(lost.has_struck());
+    apply(&near, commit("x", Some(CommitId::from_bytes([1; 16])), 2)).await;
+    again.release();
+    let answer = first.await.expect("no panic");
+    assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "{answer:?}");
 }
 
 /// The first try to mark an entry is held up on its way and arrives when the entry was added again.
