@@ -20,6 +20,7 @@ pub(crate) struct Redis {
     pub(crate) names: Names,
     pub(crate) deadline: Duration,
     pub(crate) fences: Fences,
+    pub(crate) max_waiting: usize,
 }
 
 /// What the next attempt of a call has to know.
@@ -59,6 +60,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// How often a call follows at once where it is sent, before nodes that send it to each other get time
 /// to agree.
 const REDIRECTS: u32 = 3;
+
+/// As many as a load of a request never has.
+const AT_ONCE: usize = 128;
 
 impl Redis {
     pub(crate) fn until(&self) -> Instant {
@@ -229,7 +233,13 @@ impl Redis {
         }
     }
 
-    /// Calls for several keys, all at once.
+    /// How much of one task is under way at a time.
+    pub(crate) fn at_once(&self) -> usize {
+        (self.max_waiting / 8).clamp(1, AT_ONCE)
+    }
+
+    /// Calls for several keys, at once; if they are very many, then not all of them, because others
+    /// have to get through too.
     pub(crate) async fn each<K: AsRef<[u8]> + Sync>(
         &self,
         keys: &[K],
@@ -237,11 +247,17 @@ impl Redis {
         command: impl Fn(Attempt, &[u8]) -> Cmd + Send + Sync,
     ) -> Result<Vec<Value>, StorageError> {
         let command = &command;
-        let calls = keys.iter().map(|key| {
-            let key = key.as_ref();
-            async move { self.call(key, deadline, |attempt| command(attempt, key)).await }
-        });
-        join_all(calls).await.into_iter().collect()
+        let mut replies = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(self.at_once()) {
+            let calls = keys.iter().map(|key| {
+                let key = key.as_ref();
+                async move { self.call(key, deadline, |attempt| command(attempt, key)).await }
+            });
+            for reply in join_all(calls).await {
+                replies.push(reply?);
+            }
+        }
+        Ok(replies)
     }
 }
 

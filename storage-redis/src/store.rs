@@ -54,6 +54,7 @@ impl RedisStorage {
             names: Names::new(&config.prefix),
             deadline: config.call_deadline(),
             fences: Fences::default(),
+            max_waiting: config.max_waiting,
         });
         let report = Arc::new(check::first(&redis, &config).await?);
         for line in report.to_string().lines() {

@@ -160,11 +160,16 @@ impl RedisStorage {
         for ((name, entry), format) in found.iter().zip(formats) {
             let Value::BulkString(format) = format else { return Err(unexpected(&format)) };
             if format.first().is_none_or(|format| *format == TOMBSTONE) {
-                dangling.push(self.remove_entry(index, entry, name));
+                dangling.push((entry, name));
             }
         }
-        let removed = try_join_all(dangling).await?;
-        let removed = removed.into_iter().filter(|removed| *removed).count();
+        let mut removed = 0;
+        for dangling in dangling.chunks(redis.at_once()) {
+            let removals =
+                dangling.iter().map(|(entry, name)| self.remove_entry(index, entry, name));
+            let done = try_join_all(removals).await?;
+            removed += done.into_iter().filter(|removed| *removed).count();
+        }
         if examined == 0 && after.is_none() {
             // Marks of sweeps that did not get to their end are all that keeps this index. Without
             // its mark an entry is not removed, which is always safe.

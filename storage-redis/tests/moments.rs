@@ -10,7 +10,7 @@ use grantor::storage::{
     StorageError,
 };
 use grantor_conformance::redis::{Cluster, Fault, FaultProxy, Fsync, Sentinels, Server, slot_of};
-use grantor_redis::RedisStorage;
+use grantor_redis::{RedisConfig, RedisStorage};
 
 /// 2100-01-01.
 const LATER: i64 = 4_102_444_800_000;
@@ -160,4 +160,30 @@ async fn a_mark_that_comes_late_does_not_cost_an_entry() {
     sweeping.await.expect("no panic").expect("healthy");
     let page = near.list(&Listing::Index(index()), None, 10).await.expect("healthy");
     assert_eq!(page.keys, [key("x")]);
+}
+
+/// More than may be under way at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_long_is_done_in_parts() {
+    let server = Server::start();
+    let config = RedisConfig::new(&server.url()).expect("an address").max_waiting(200);
+    let storage = config.open().await.expect("it opens");
+    for number in 0..1_000 {
+        apply(&storage, listed(&format!("{number}"), 1)).await;
+    }
+    let walk = Listing::Kind(Kind::Grant);
+    let page = storage.list(&walk, None, 1_000).await.expect("healthy");
+    assert!(page.keys.len() > 200, "{}", page.keys.len());
+    let many: Vec<_> = page.keys.iter().map(|key| String::from_utf8_lossy(key.id())).collect();
+    for id in many.iter().take(600) {
+        server.cli(&["DEL", &name(id)]);
+    }
+    let now = Timestamp::from_millis(i64::MAX);
+    let mut swept = storage.sweep(now, None, 5_000).await.expect("healthy");
+    while let Some(next) = swept.next {
+        swept = storage.sweep(now, Some(&next), 5_000).await.expect("healthy");
+    }
+    sweep_all(&storage).await.expect("healthy");
+    let page = storage.list(&Listing::Index(index()), None, 10).await.expect("healthy");
+    assert_eq!(page.keys, []);
 }
