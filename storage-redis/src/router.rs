@@ -1,7 +1,7 @@
 //! Which node has a key.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -96,7 +96,10 @@ impl Router {
     pub(crate) fn moved(&self, key: &[u8], address: &str) {
         if let Self::Cluster(cluster, _) = self {
             if let Some(node) = cluster.at(address) {
-                cluster.change(|map| map.assign(slot_of(key), &node));
+                cluster.change(|map| {
+                    map.assign(slot_of(key), &node);
+                    map.settle();
+                });
             }
             cluster.complaint.notify_one();
         }
@@ -113,7 +116,7 @@ impl Router {
     pub(crate) fn primaries(&self) -> Vec<Arc<Node>> {
         match self {
             Self::One(node) => vec![Arc::clone(node)],
-            Self::Cluster(cluster, _) => cluster.map().primaries(),
+            Self::Cluster(cluster, _) => cluster.map().primaries.clone(),
         }
     }
 
@@ -122,6 +125,14 @@ impl Router {
         match self {
             Self::One(_) => Some(0),
             Self::Cluster(cluster, _) => cluster.map().slot_at(node),
+        }
+    }
+
+    /// Which primary has which slots, as far as is known, in one number.
+    pub(crate) fn distribution(&self) -> u64 {
+        match self {
+            Self::One(_) => 0,
+            Self::Cluster(cluster, _) => cluster.map().distribution,
         }
     }
 
@@ -197,6 +208,10 @@ struct Map {
     nodes: Vec<Arc<Node>>,
     /// One more than the index of the node; 0: none.
     slots: Vec<u16>,
+    /// Who has slots, in the order of their names; see [`settle`](Self::settle).
+    primaries: Vec<Arc<Node>>,
+    /// Of all nodes and slots; see [`settle`](Self::settle).
+    distribution: u64,
     /// Where else the map can be had: the replicas.
     others: BTreeSet<String>,
 }
@@ -223,23 +238,30 @@ impl Map {
         }
     }
 
-    fn primaries(&self) -> Vec<Arc<Node>> {
-        let places: BTreeSet<u16> = self.slots.iter().copied().collect();
-        let nodes = places.iter().filter_map(|place| {
-            self.nodes.get(usize::from(*place).checked_sub(1)?).map(Arc::clone)
-        });
-        let mut nodes: Vec<_> = nodes.collect();
-        nodes.sort_by(|one, other| one.name().cmp(other.name()));
-        nodes
+    /// After changes.
+    fn settle(&mut self) {
+        let (mut hasher, mut before) = (DefaultHasher::new(), 0);
+        let mut primaries = BTreeMap::new();
+        for (slot, place) in self.slots.iter().enumerate() {
+            if *place != before {
+                let node = usize::from(*place).checked_sub(1).and_then(|n| self.nodes.get(n));
+                (slot, node.map(|node| node.name())).hash(&mut hasher);
+                primaries.extend(node.map(|node| (node.name().to_owned(), Arc::clone(node))));
+                before = *place;
+            }
+        }
+        self.distribution = hasher.finish();
+        self.primaries = primaries.into_values().collect();
     }
 
     fn slot_at(&self, node: &Node) -> Option<u16> {
         let place = self.nodes.iter().position(|known| known.name() == node.name())? + 1;
-        let own = || (0..SLOTS).zip(&self.slots).filter(|(_, found)| usize::from(**found) == place);
-        let count = u64::try_from(own().count()).ok().filter(|count| *count > 0)?;
         // Not always the same: one may be on its way to another node.
-        let any = RandomState::new().hash_one(count) % count;
-        own().nth(usize::try_from(any).ok()?).map(|(slot, _)| slot)
+        let any = RandomState::new().hash_one(place) % u64::from(SLOTS);
+        let (before, behind) = self.slots.split_at_checked(usize::try_from(any).ok()?)?;
+        let is_own = |found: &u16| usize::from(*found) == place;
+        let found = behind.iter().position(is_own).map(|slot| slot + before.len());
+        u16::try_from(found.or_else(|| before.iter().position(is_own))?).ok()
     }
 
     fn uncovered(&self) -> Option<u16> {
@@ -360,6 +382,7 @@ impl Cluster {
             }
         }
         if !next.nodes.is_empty() {
+            next.settle();
             *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         }
     }

@@ -19,6 +19,9 @@ pub(crate) struct Place {
     node: String,
     /// Which process, and which distribution of the slots, the position belongs to.
     identity: u64,
+    /// Which node had which slots, as far as was known here. The walk goes from node to node by this: a
+    /// node that takes the place of another may stand before one that is done already.
+    distribution: u64,
     /// The position that Redis gave; `None`: the node is done.
     position: Option<u64>,
     /// What was found and is not dealt with yet.
@@ -58,7 +61,11 @@ impl Redis {
     ) -> Result<Option<Place>, StorageError> {
         let nodes = self.router.primaries();
         let pattern = self.names.pattern(kind);
-        let mut place = place.unwrap_or_default();
+        let distribution = self.router.distribution();
+        let mut place = place.unwrap_or_else(|| Place { distribution, ..Place::default() });
+        if exact && place.distribution != distribution {
+            return Err(interrupted());
+        }
         for _ in 0..SCANS {
             if place.waiting.len() >= enough {
                 break;

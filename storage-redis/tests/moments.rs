@@ -162,6 +162,59 @@ async fn a_mark_that_comes_late_does_not_cost_an_entry() {
     assert_eq!(page.keys, [key("x")]);
 }
 
+/// The last node is replaced by one whose name comes before that of one that is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_does_not_end_before_a_node_that_took_over_behind_it() {
+    let name_of = |node: &Server| node.addr().to_string();
+    // As the names are drawn, it may be that there is no such node.
+    let mut drawn = (0..10).map(|_| Cluster::options().primaries(3).replicas(1).start());
+    let fits = |cluster: &Cluster| {
+        let mut names: Vec<_> = cluster.primaries().into_iter().map(name_of).collect();
+        names.sort();
+        let last = cluster.primaries().into_iter().find(|node| name_of(node) == names[2]);
+        name_of(cluster.replicas_of(last.expect("a primary"))[0]) < names[1]
+    };
+    let cluster = drawn.find(fits).expect("one of ten");
+    let storage = RedisStorage::open(&cluster.url()).await.expect("it opens");
+    for number in 0..40 {
+        apply(&storage, commit(&format!("{number}"), None, number)).await;
+    }
+    let mut nodes = cluster.primaries();
+    nodes.sort_by_key(|node| name_of(node));
+    let on_last = |key: &Key| {
+        let id = std::str::from_utf8(key.id()).expect("a number");
+        cluster.primary_of(name(id)).port() == nodes[2].port()
+    };
+    let mut left: Vec<_> = (0..40).map(|number| key(&number.to_string())).collect();
+    let walk = Listing::Kind(Kind::Grant);
+    let mut after = None;
+    while !left.iter().all(on_last) {
+        let page = storage.list(&walk, after.as_ref(), 1).await.expect("healthy");
+        left.retain(|key| !page.keys.contains(key));
+        after = Some(page.next.expect("not the end"));
+    }
+    assert!(!left.is_empty());
+    cluster.promote(cluster.replicas_of(nodes[2])[0]);
+    // Until the store has noticed.
+    let somewhere = std::str::from_utf8(left[0].id()).expect("a number").to_owned();
+    let id = CommitId::from_bytes([somewhere.parse().expect("a number"); 16]);
+    apply(&storage, commit(&somewhere, Some(id), 50)).await;
+    let end = loop {
+        match storage.list(&walk, after.as_ref(), 1).await {
+            Ok(page) => {
+                left.retain(|key| !page.keys.contains(key));
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break Ok(()),
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    let said = matches!(end, Err(StorageError::Unavailable { .. }));
+    assert!(said || left.is_empty(), "{end:?}, without {left:?}");
+}
+
 /// More than may be under way at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_long_is_done_in_parts() {
