@@ -8,6 +8,14 @@ use crate::RedisStorage;
 use crate::error::OpenError;
 use crate::url::Address;
 
+/// What a commit is executed for after it was begun is longer; see `COMMIT_LIVES`.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+const LONGEST_OPEN: Duration = Duration::from_secs(86_400);
+
+const fn at_most(most: Duration, time: Duration) -> Duration {
+    if time.as_nanos() > most.as_nanos() { most } else { time }
+}
+
 /// How to reach a Redis, and what is asked of it.
 ///
 /// ```no_run
@@ -80,22 +88,22 @@ impl RedisConfig {
 
     /// How long a call may take, with all that is tried again in it: after that it fails as
     /// unavailable. Default: 2 s, with [`Confirmation::Fsynced`] 12 s. A single command is given up after
-    /// half of it.
+    /// half of it. At most a minute.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.deadline = Some(at_most(LONGEST_CALL, deadline));
         self
     }
 
     /// How long replicas may take to confirm. Default: a quarter of [`deadline`](Self::deadline); with
     /// [`Confirmation::Fsynced`] that is what `appendfsync everysec` on both sides can take.
     pub const fn replica_deadline(mut self, deadline: Duration) -> Self {
-        self.replica_deadline = Some(deadline);
+        self.replica_deadline = Some(at_most(LONGEST_CALL, deadline));
         self
     }
 
-    /// How long [`open`](Self::open) tries to reach Redis. Default: 10 s.
+    /// How long [`open`](Self::open) tries to reach Redis. Default: 10 s; at most a day.
     pub const fn open_deadline(mut self, deadline: Duration) -> Self {
-        self.open_deadline = deadline;
+        self.open_deadline = at_most(LONGEST_OPEN, deadline);
         self
     }
 

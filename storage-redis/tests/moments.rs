@@ -240,3 +240,13 @@ async fn what_is_long_is_done_in_parts() {
     let page = storage.list(&Listing::Index(index()), None, 10).await.expect("healthy");
     assert_eq!(page.keys, []);
 }
+
+/// A time that nobody can wait is a long one.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_deadline_is_too_long() {
+    let server = Server::start();
+    let config = RedisConfig::new(&server.url()).expect("an address");
+    let endless = config.deadline(Duration::MAX).open_deadline(Duration::MAX);
+    let storage = endless.replica_deadline(Duration::MAX).open().await.expect("it opens");
+    apply(&storage, commit("x", None, 1)).await;
+}
