@@ -80,17 +80,24 @@ impl Redis {
         Fence::Own(self.names.fence(self.fence(slot)))
     }
 
-    /// The replies of one node, not tried again.
+    /// The replies of one node. Nothing is tried for long.
     pub(crate) async fn at_node(
         &self,
         node: &Node,
         commands: impl Fn() -> Vec<Cmd> + Send + Sync,
     ) -> Result<Vec<Value>, StorageError> {
-        let slot = self.router.slot_at(node).ok_or_else(|| {
-            StorageError::unavailable(format_args!("{} has no slots any more", node.name()))
-        })?;
-        let replies =
-            self.attempt(node, &|_| commands(), &self.own_fence(slot), self.until()).await?;
+        let none =
+            || StorageError::unavailable(format_args!("{} has no slots any more", node.name()));
+        let slot = self.router.slot_at(node, 0).ok_or_else(none)?;
+        let (make, until) = (|_| commands(), self.until());
+        let replies = match self.attempt(node, &make, &self.own_fence(slot), until).await {
+            // The fence may be there already where its slot is going to.
+            Err(Failure::Lost { .. }) => {
+                let slot = self.router.slot_at(node, slot + 1).ok_or_else(none)?;
+                self.attempt(node, &make, &self.own_fence(slot), until).await?
+            }
+            answer => answer?,
+        };
         for reply in &replies {
             if let Value::ServerError(error) = reply {
                 return Err(StorageError::unavailable(format_args!("Redis says: {error}")));
@@ -138,7 +145,7 @@ impl Redis {
                         // Where the slot is on its way to another node, its fence may be there already
                         // when the key is still here.
                         false if elsewhere => {
-                            self.own_fence(self.router.slot_at(node).unwrap_or(slot))
+                            self.own_fence(self.router.slot_at(node, slot + 1).unwrap_or(slot))
                         }
                         false => self.own_fence(slot),
                         true => Fence::Passing(self.names.passing_fence(self.fence(slot))),

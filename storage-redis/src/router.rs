@@ -1,7 +1,7 @@
 //! Which node has a key.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -120,11 +120,11 @@ impl Router {
         }
     }
 
-    /// Any slot of this node; `None`: it has none.
-    pub(crate) fn slot_at(&self, node: &Node) -> Option<u16> {
+    /// The first slot of this node that is not before `from`, or else its first; `None`: it has none.
+    pub(crate) fn slot_at(&self, node: &Node, from: u16) -> Option<u16> {
         match self {
             Self::One(_) => Some(0),
-            Self::Cluster(cluster, _) => cluster.map().slot_at(node),
+            Self::Cluster(cluster, _) => cluster.map().slot_at(node, from),
         }
     }
 
@@ -254,14 +254,12 @@ impl Map {
         self.primaries = primaries.into_values().collect();
     }
 
-    fn slot_at(&self, node: &Node) -> Option<u16> {
+    fn slot_at(&self, node: &Node, from: u16) -> Option<u16> {
         let place = self.nodes.iter().position(|known| known.name() == node.name())? + 1;
-        // Not always the same: one may be on its way to another node.
-        let any = RandomState::new().hash_one(place) % u64::from(SLOTS);
-        let (before, behind) = self.slots.split_at_checked(usize::try_from(any).ok()?)?;
         let is_own = |found: &u16| usize::from(*found) == place;
-        let found = behind.iter().position(is_own).map(|slot| slot + before.len());
-        u16::try_from(found.or_else(|| before.iter().position(is_own))?).ok()
+        let behind = self.slots.iter().skip(usize::from(from)).position(is_own);
+        let found = behind.map(|slot| slot + usize::from(from));
+        u16::try_from(found.or_else(|| self.slots.iter().position(is_own))?).ok()
     }
 
     fn uncovered(&self) -> Option<u16> {
