@@ -155,25 +155,27 @@ impl Redis {
                 Err(failure) => Err(failure.clone()),
             };
             let failed = match answer.map(|mut replies| replies.pop()) {
-                Ok(Some(Value::ServerError(error))) => match self.next(&error, key) {
-                    Next::Whole => {
-                        whole = true;
-                        continue;
+                Ok(Some(Value::ServerError(error))) => {
+                    match self.next(&error, key, node.as_ref().map_or("", |node| node.name())) {
+                        Next::Whole => {
+                            whole = true;
+                            continue;
+                        }
+                        Next::At(address) => {
+                            redirect = Some((address, false));
+                            StorageError::unavailable("the slots of the Redis Cluster keep moving")
+                        }
+                        Next::Ask(address) => {
+                            redirect = Some((address, true));
+                            StorageError::unavailable("the slots of the Redis Cluster keep moving")
+                        }
+                        Next::Later => {
+                            self.router.complain();
+                            StorageError::unavailable(format_args!("Redis says: {error}"))
+                        }
+                        Next::Fail(error) => return Err(error),
                     }
-                    Next::At(address) => {
-                        redirect = Some((address, false));
-                        StorageError::unavailable("the slots of the Redis Cluster keep moving")
-                    }
-                    Next::Ask(address) => {
-                        redirect = Some((address, true));
-                        StorageError::unavailable("the slots of the Redis Cluster keep moving")
-                    }
-                    Next::Later => {
-                        self.router.complain();
-                        StorageError::unavailable(format_args!("Redis says: {error}"))
-                    }
-                    Next::Fail(error) => return Err(error),
-                },
+                }
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => StorageError::unavailable("Redis sent no reply"),
                 Err(failure) if failure.is_passing() => {
@@ -208,11 +210,11 @@ impl Redis {
         node.send(commands, fence, deadline).await
     }
 
-    fn next(&self, error: &redis::ServerError, key: &[u8]) -> Next {
+    fn next(&self, error: &redis::ServerError, key: &[u8], node: &str) -> Next {
         // The slot, then the address.
         let named = || {
-            let details = error.details()?.split_ascii_whitespace();
-            details.last().map(str::to_owned)
+            let address = error.details()?.split_ascii_whitespace().last()?;
+            Some(complete(address, node))
         };
         match error.kind() {
             Some(ServerErrorKind::NoScript) => Next::Whole,
@@ -236,7 +238,12 @@ impl Redis {
             _ if error.code() == "WRONGTYPE" => Next::Fail(StorageError::damaged(
                 "a key of this store holds something else; another program uses the prefix",
             )),
-            _ => Next::Fail(StorageError::unavailable(format_args!("Redis says: {error}"))),
+            _ => {
+                // Where it does not know a command, Redis repeats what came with it.
+                let said = error.to_string();
+                let said = said.split(", with args").next().unwrap_or_default();
+                Next::Fail(StorageError::unavailable(format_args!("Redis says: {said}")))
+            }
         }
     }
 
@@ -268,6 +275,17 @@ impl Redis {
     }
 }
 
+/// An address to which a node refers: one without a host is on the host of that node.
+fn complete(address: &str, node: &str) -> String {
+    match address.rsplit_once(':') {
+        Some(("" | "?", port)) => {
+            let host = node.rsplit_once(':').map_or(node, |(host, _)| host);
+            format!("{host}:{port}")
+        }
+        _ => address.to_owned(),
+    }
+}
+
 /// What Redis answered is not what it answers to such a command.
 pub(crate) fn unexpected(reply: &Value) -> StorageError {
     let kind = match reply {
@@ -278,4 +296,16 @@ pub(crate) fn unexpected(reply: &Value) -> StorageError {
         _ => "something else",
     };
     StorageError::unavailable(format_args!("Redis answered with {kind} where that means nothing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_host_is_on_the_host_that_names_it() {
+        assert_eq!(complete(":6381", "10.0.0.1:6379"), "10.0.0.1:6381");
+        assert_eq!(complete("?:6381", "fe80::1:6379"), "fe80::1:6381");
+        assert_eq!(complete("10.0.0.2:6381", "10.0.0.1:6379"), "10.0.0.2:6381");
+    }
 }

@@ -79,7 +79,8 @@ impl Report {
     }
 
     fn fsyncs_always(&self) -> bool {
-        self.all(|node| node.append_only && node.fsync.as_deref() == Some("always"))
+        let always = |node: &NodeReport| node.fsync.as_deref() == Some("always");
+        self.all(|node| node.append_only && always(node) && !node.fsync_pauses)
     }
 
     fn durability(&self) -> Durability {
@@ -118,7 +119,8 @@ impl Report {
             }
             Confirmation::Fsynced(_) => None,
             _ if self.fsyncs_always() => None,
-            _ if self.all(|node| node.fsync.as_deref() != Some("no")) => Some(
+            // What a server does not tell is taken for the worst.
+            _ if self.all(|node| matches!(node.fsync.as_deref(), Some("always" | "everysec"))) => Some(
                 "a machine that stops, or a server that is killed while its disk is slow, loses what \
                  it wrote in the last two seconds"
                     .to_owned(),
@@ -175,6 +177,16 @@ impl Report {
             }
         }
         warnings
+    }
+
+    /// Why nothing may be written to this Redis as it is now, if so. That replicas are away or late is
+    /// left to those who wait for them.
+    pub(crate) fn forbids_commits(&self) -> Option<String> {
+        let volatile =
+            |node: &NodeReport| self.confirmation != Confirmation::Local && !node.append_only;
+        let node = self.nodes.iter().find(|node| node.evicts() || volatile(node))?;
+        let (_, problem) = self.problem()?;
+        Some(format!("{}: {problem}", node.name))
     }
 
     /// Why this Redis must not be used, if so.
@@ -341,9 +353,11 @@ fn good_replicas(info: &BTreeMap<&str, &str>) -> u32 {
 
 /// Whether requests can be served now: every primary answers, with the replicas that it has to have,
 /// and is what it has to be.
-pub(crate) async fn ready(redis: &Redis, before: &Report) -> Result<Report, StorageError> {
-    let report = look(redis, before.topology, before.confirmation).await?;
-    if let Some((node, problem)) = report.problem() {
+pub(crate) async fn ready(redis: &Redis, report: &RwLock<Arc<Report>>) -> Result<(), StorageError> {
+    let before = Arc::clone(&report.read().unwrap_or_else(PoisonError::into_inner));
+    let now = Arc::new(look(redis, before.topology, before.confirmation).await?);
+    *report.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
+    if let Some((node, problem)) = now.problem() {
         return Err(StorageError::unavailable(format_args!("{}: {problem}", node.name)));
     }
     let nodes = redis.router.primaries();
@@ -351,7 +365,7 @@ pub(crate) async fn ready(redis: &Redis, before: &Report) -> Result<Report, Stor
     for answer in join_all(pings).await {
         answer?;
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Looks again and again, and says when something changed.

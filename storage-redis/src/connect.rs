@@ -143,7 +143,11 @@ impl Target {
     }
 
     /// The time at the other end, if this connection still leads where it should.
-    pub(crate) async fn probe(&self, connected: &Connected) -> Result<ServerClock, String> {
+    pub(crate) async fn probe(
+        &self,
+        connected: &Connected,
+        held_up: Duration,
+    ) -> Result<ServerClock, String> {
         let mut connection = connected.connection.clone();
         let attempt = async {
             if !matches!(self, Self::Node(_)) && !is_primary(&mut connection).await? {
@@ -157,7 +161,7 @@ impl Target {
             }
             read_clock(&mut connection).await
         };
-        match tokio::time::timeout(CONNECT_PATIENCE, attempt).await {
+        match tokio::time::timeout(CONNECT_PATIENCE.saturating_add(held_up), attempt).await {
             Ok(done) => done,
             Err(_) => Err("it does not answer".to_owned()),
         }

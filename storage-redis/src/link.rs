@@ -46,12 +46,13 @@ struct Trouble {
 }
 
 impl Link {
-    /// Begins to connect. `name` is what errors call the other end before it is known.
-    pub(crate) fn new(name: String, target: Target) -> Self {
+    /// Begins to connect. `name` is what errors call the other end before it is known; `held_up` is how
+    /// long what is sent on the connection may hold up what comes behind it.
+    pub(crate) fn new(name: String, target: Target, held_up: Duration) -> Self {
         let why = Arc::from("no connection was made yet");
         let (sender, state) = watch::channel(State::Down { since: Instant::now(), why });
         let trouble = Arc::new(Trouble::default());
-        let keeper = tokio::spawn(keep(target, sender, Arc::clone(&trouble)));
+        let keeper = tokio::spawn(keep(target, held_up, sender, Arc::clone(&trouble)));
         Self { name, state, trouble, keeper }
     }
 
@@ -89,7 +90,12 @@ impl Drop for Link {
     }
 }
 
-async fn keep(target: Target, state: watch::Sender<State>, trouble: Arc<Trouble>) {
+async fn keep(
+    target: Target,
+    held_up: Duration,
+    state: watch::Sender<State>,
+    trouble: Arc<Trouble>,
+) {
     let mut generation = 0;
     let mut since = Instant::now();
     let mut backoff = BACKOFF.0;
@@ -100,7 +106,7 @@ async fn keep(target: Target, state: watch::Sender<State>, trouble: Arc<Trouble>
                 tracing::debug!(node = connected.node, "connected to Redis");
                 let up = Up { connected, generation };
                 state.send_replace(State::Up(up.clone()));
-                let why = watch_over(&target, up.clone(), &trouble, &state).await;
+                let why = watch_over(&target, held_up, up.clone(), &trouble, &state).await;
                 tracing::warn!(node = up.connected.node, %why, "the connection to Redis is given up");
                 since = Instant::now();
                 backoff = BACKOFF.0;
@@ -120,6 +126,7 @@ async fn keep(target: Target, state: watch::Sender<State>, trouble: Arc<Trouble>
 /// Returns when the connection is no good any more, with the reason.
 async fn watch_over(
     target: &Target,
+    held_up: Duration,
     mut up: Up,
     trouble: &Trouble,
     state: &watch::Sender<State>,
@@ -135,7 +142,7 @@ async fn watch_over(
         };
         // Whoever complains is not believed unseen: what was slow once may be well.
         let _ = tokio::time::timeout(PROBE_EVERY, told).await;
-        match target.probe(&up.connected).await {
+        match target.probe(&up.connected, held_up).await {
             // Its clock may have been set meanwhile.
             Ok(clock) => {
                 up.connected.clock = clock;

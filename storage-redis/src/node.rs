@@ -62,11 +62,17 @@ impl Node {
         mut target: impl FnMut() -> Result<Target, E>,
     ) -> Result<Self, E> {
         let ways = match sending.confirmation {
-            Confirmation::Local => Ways::Direct(Box::new(Link::new(name.clone(), target()?))),
+            Confirmation::Local => {
+                Ways::Direct(Box::new(Link::new(name.clone(), target()?, Duration::ZERO)))
+            }
             Confirmation::Replicas(_) | Confirmation::Fsynced(_) => {
                 let mut lanes = Vec::with_capacity(LANES);
                 for _ in 0..LANES {
-                    lanes.push(Lane::new(Link::new(name.clone(), target()?), &name, sending));
+                    lanes.push(Lane::new(
+                        Link::new(name.clone(), target()?, sending.replica_deadline),
+                        &name,
+                        sending,
+                    ));
                 }
                 Ways::Lanes { lanes, next: AtomicUsize::new(0) }
             }

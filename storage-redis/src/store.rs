@@ -122,6 +122,9 @@ impl Storage for RedisStorage {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
+        if let Some(problem) = self.report().forbids_commits() {
+            return Err(StorageError::unavailable(problem));
+        }
         let name = self.redis.names.record(&commit.key);
         let (began, deadline) = (Instant::now(), self.redis.until());
         // Confirmed before the record is written, wherever it stands: an entry may dangle, it is
@@ -201,9 +204,7 @@ impl Storage for RedisStorage {
     }
 
     async fn ready(&self) -> Result<(), StorageError> {
-        let report = check::ready(&self.redis, &self.report()).await?;
-        *self.report.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
-        Ok(())
+        check::ready(&self.redis, &self.report).await
     }
 }
 

@@ -107,7 +107,8 @@ impl RedisStorage {
             if header.is_empty() {
                 continue;
             }
-            let Envelope::Record { commit, purge_at } = Envelope::of(&header)? else { continue };
+            // What is damaged or newer is not for a sweep to judge, nor may it be in its way.
+            let Ok(Envelope::Record { commit, purge_at }) = Envelope::of(&header) else { continue };
             if !purge_at.has_passed(now) {
                 continue;
             }

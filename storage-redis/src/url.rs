@@ -180,6 +180,9 @@ fn parse_host(text: &str, default_port: u16) -> Result<(String, u16), InvalidUrl
 
 impl Login {
     fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        if text.contains('@') {
+            return Err(invalid("there is more than one @; in a password it is written %40"));
+        }
         let (user, password) = text.split_once(':').unwrap_or((text, ""));
         let part = |text: &str| match text {
             "" => Ok(None),
@@ -261,6 +264,7 @@ mod tests {
             "redis+cluster://h/1",
             "redis://h?durability=some",
             "redis://h?x=1",
+            "redis://u:p@a,redis://u:p@b",
             "redis://[::1",
             "redis://a,,b",
             "redis://h?tls_cert=x",

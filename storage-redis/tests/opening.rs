@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use grantor::storage::{Durability, Storage as _};
+use grantor::model::Timestamp;
+use grantor::storage::{
+    Commit, CommitId, CommitOutcome, Durability, Key, Kind, NewRecord, Storage as _,
+};
 use grantor_conformance::redis::{Cluster, Fsync, Sentinels, Server};
 use grantor_redis::{Confirmation, OpenError, RedisConfig, RedisStorage, Topology};
 
@@ -41,8 +44,22 @@ async fn a_redis_that_may_drop_records_is_refused() {
     evict("volatile-lru");
     let said = storage.ready().await.expect_err("not ready").to_string();
     assert_says(&said, &["maxmemory-policy is volatile-lru"]);
+    // What is written now may be gone at once.
+    let commit = Commit {
+        key: Key::new(Kind::Client, *b"client").expect("short"),
+        expect: None,
+        id: CommitId::from_bytes([1; 16]),
+        record: NewRecord {
+            value: b"value".to_vec(),
+            purge_at: Timestamp::from_millis(i64::MAX),
+            indexes: vec![],
+        },
+    };
+    let refused = storage.commit(commit.clone()).await.expect_err("refused").to_string();
+    assert_says(&refused, &["maxmemory-policy is volatile-lru"]);
     evict("noeviction");
     storage.ready().await.expect("ready again");
+    assert_eq!(storage.commit(commit).await.expect("healthy"), CommitOutcome::Applied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
