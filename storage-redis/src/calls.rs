@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::connect::ServerClock;
 use crate::error::Failure;
-use crate::layout::Names;
+use crate::layout::{Names, TOMBSTONE};
 use crate::node::{Fence, Node};
 use crate::router::{Fences, Router, slot_of};
 use crate::scripts::Script;
@@ -272,6 +272,24 @@ impl Redis {
             }
         }
         Ok(replies)
+    }
+
+    /// Under which of these names there is a record, of whichever format.
+    pub(crate) async fn exist<K: AsRef<[u8]> + Sync>(
+        &self,
+        names: &[K],
+    ) -> Result<Vec<bool>, StorageError> {
+        let format = |_, name: &[u8]| {
+            let mut cmd = redis::cmd("GETRANGE");
+            cmd.arg(name).arg(0).arg(0);
+            cmd
+        };
+        let formats = self.each(names, self.until(), format).await?;
+        let is_record = |format: &Value| match format {
+            Value::BulkString(format) => Ok(format.first().is_some_and(|it| *it != TOMBSTONE)),
+            reply => Err(unexpected(reply)),
+        };
+        formats.iter().map(is_record).collect()
     }
 }
 

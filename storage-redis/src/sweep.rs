@@ -151,23 +151,13 @@ impl RedisStorage {
             last = Some(entry);
         }
         let names: Vec<_> = found.iter().map(|(name, _)| name).collect();
-        let first_byte = |_, key: &[u8]| {
-            let mut cmd = redis::cmd("GETRANGE");
-            cmd.arg(key).arg(0).arg(0);
-            cmd
-        };
-        let formats = redis.each(&names, redis.until(), first_byte).await?;
-        let mut dangling = Vec::new();
-        for ((name, entry), format) in found.iter().zip(formats) {
-            let Value::BulkString(format) = format else { return Err(unexpected(&format)) };
-            if format.first().is_none_or(|format| *format == TOMBSTONE) {
-                dangling.push((entry, name));
-            }
-        }
+        let exist = redis.exist(&names).await?;
+        let dangling = found.iter().zip(exist).filter(|(_, exists)| !exists);
+        let dangling: Vec<_> = dangling.map(|(found, _)| found).collect();
         let mut removed = 0;
         for dangling in dangling.chunks(redis.at_once()) {
             let removals =
-                dangling.iter().map(|(entry, name)| self.remove_entry(index, entry, name));
+                dangling.iter().map(|(name, entry)| self.remove_entry(index, entry, name));
             let done = try_join_all(removals).await?;
             removed += done.into_iter().filter(|removed| *removed).count();
         }

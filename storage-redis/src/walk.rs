@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::RedisStorage;
 use crate::calls::{Redis, unexpected};
-use crate::layout::{Named, TOMBSTONE};
+use crate::layout::Named;
 use crate::node::Node;
 
 /// Where a walk stands.
@@ -200,20 +200,13 @@ impl RedisStorage {
         };
         let taken = place.waiting.len().min(limit);
         let names: Vec<_> = place.waiting.drain(..taken).collect();
-        let first_byte = |_, key: &[u8]| {
-            let mut cmd = redis::cmd("GETRANGE");
-            cmd.arg(key).arg(0).arg(0);
-            cmd
+        let exist = self.redis.exist(&names).await?;
+        let there = names.iter().zip(exist).filter(|(_, exists)| *exists);
+        let key = |(name, _): (&Vec<u8>, bool)| match self.redis.names.parse(name) {
+            Named::Record(key) => Some(key),
+            Named::Index | Named::Other => None,
         };
-        let formats = self.redis.each(&names, self.redis.until(), first_byte).await?;
-        let there =
-            |(name, format): (&Vec<u8>, &Value)| match (self.redis.names.parse(name), format) {
-                (Named::Record(key), Value::BulkString(format)) => {
-                    (!format.is_empty() && format.first() != Some(&TOMBSTONE)).then_some(key)
-                }
-                _ => None,
-            };
-        let keys = names.iter().zip(&formats).filter_map(there).collect();
+        let keys = there.filter_map(key).collect();
         Ok(Page { keys, next: Some(place.to_cursor()?) })
     }
 }
