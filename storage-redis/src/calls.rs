@@ -274,6 +274,29 @@ impl Redis {
         Ok(replies)
     }
 
+    /// The entries of an index after this one, `limit` at most.
+    pub(crate) async fn entries(
+        &self,
+        index: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StorageError> {
+        // They begin with the number of a kind, marks with zero.
+        let from = after.map_or_else(|| b"[\x01".to_vec(), |after| [b"(", after].concat());
+        let reply = self.call(index, self.until(), |_| {
+            let mut cmd = redis::cmd("ZRANGEBYLEX");
+            cmd.arg(index).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
+            cmd
+        });
+        let reply = reply.await?;
+        let Value::Array(entries) = reply else { return Err(unexpected(&reply)) };
+        let entry = |entry| match entry {
+            Value::BulkString(entry) => Ok(entry),
+            reply => Err(unexpected(&reply)),
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
     /// Under which of these names there is a record, of whichever format.
     pub(crate) async fn exist<K: AsRef<[u8]> + Sync>(
         &self,

@@ -185,53 +185,46 @@ impl Report {
         let volatile =
             |node: &NodeReport| self.confirmation != Confirmation::Local && !node.append_only;
         let node = self.nodes.iter().find(|node| node.evicts() || volatile(node))?;
-        let (_, problem) = self.problem()?;
-        Some(format!("{}: {problem}", node.name))
+        Some(format!("{}: {}", node.name, self.problem_of(node)?))
     }
 
     /// Why this Redis must not be used, if so.
     fn problem(&self) -> Option<(&NodeReport, String)> {
+        self.nodes.iter().find_map(|node| Some((node, self.problem_of(node)?)))
+    }
+
+    fn problem_of(&self, node: &NodeReport) -> Option<String> {
         let wanted = self.confirmation.replicas();
-        self.nodes.iter().find_map(|node| {
-            let problem = if node.version < (7, 0) {
-                format!("it is version {}.{}; 7.0 is needed", node.version.0, node.version.1)
-            } else if node.cluster && self.topology != Topology::Cluster {
-                "it is a node of a Cluster; write redis+cluster:// before its address".to_owned()
-            } else if node.evicts() {
-                format!(
-                    "maxmemory-policy is {}, so it may drop revocations and used codes; set it to \
-                     noeviction",
-                    node.eviction.as_deref().unwrap_or_default()
-                )
-            } else if matches!(self.confirmation, Confirmation::Fsynced(_))
-                && node.version < (7, 2)
-            {
-                format!(
-                    "durability is {} and it is version {}.{}, which has no WAITAOF; 7.2 is needed, \
-                     or replicas({wanted})",
-                    self.confirmation, node.version.0, node.version.1
-                )
-            } else if self.confirmation != Confirmation::Local && !node.append_only {
-                format!(
-                    "durability is {} and appendonly is no: a primary that restarts empty empties \
-                     its replicas; set appendonly yes everywhere",
-                    self.confirmation
-                )
-            } else if node.replicas < wanted {
-                format!(
-                    "durability is {} and it has {} replicas",
-                    self.confirmation, node.replicas
-                )
-            } else if node.clock_skew_millis > MAX_CLOCK_SKEW_MILLIS / 2 {
-                format!(
-                    "its clock is {} s from the one here",
-                    node.clock_skew_millis / 1000
-                )
-            } else {
-                return None;
-            };
-            Some((node, problem))
-        })
+        let problem = if node.version < (7, 0) {
+            format!("it is version {}.{}; 7.0 is needed", node.version.0, node.version.1)
+        } else if node.cluster && self.topology != Topology::Cluster {
+            "it is a node of a Cluster; write redis+cluster:// before its address".to_owned()
+        } else if node.evicts() {
+            format!(
+                "maxmemory-policy is {}, so it may drop revocations and used codes; set it to \
+                 noeviction",
+                node.eviction.as_deref().unwrap_or_default()
+            )
+        } else if matches!(self.confirmation, Confirmation::Fsynced(_)) && node.version < (7, 2) {
+            format!(
+                "durability is {} and it is version {}.{}, which has no WAITAOF; 7.2 is needed, \
+                 or replicas({wanted})",
+                self.confirmation, node.version.0, node.version.1
+            )
+        } else if self.confirmation != Confirmation::Local && !node.append_only {
+            format!(
+                "durability is {} and appendonly is no: a primary that restarts empty empties \
+                 its replicas; set appendonly yes everywhere",
+                self.confirmation
+            )
+        } else if node.replicas < wanted {
+            format!("durability is {} and it has {} replicas", self.confirmation, node.replicas)
+        } else if node.clock_skew_millis > MAX_CLOCK_SKEW_MILLIS / 2 {
+            format!("its clock is {} s from the one here", node.clock_skew_millis / 1000)
+        } else {
+            return None;
+        };
+        Some(problem)
     }
 }
 

@@ -34,7 +34,7 @@ pub struct RedisStorage {
 }
 
 /// How long after it was begun a commit is still executed, by the clock of the server. Longer than
-/// any deadline; shorter than a tombstone stays.
+/// anybody should wait; shorter than a tombstone stays.
 const COMMIT_LIVES: Duration = Duration::from_secs(90);
 
 impl RedisStorage {
@@ -234,29 +234,12 @@ impl RedisStorage {
         limit: usize,
     ) -> Result<Page, StorageError> {
         let name = self.redis.names.index(index);
-        // Entries begin with the number of a kind, marks with zero.
-        let from = match after {
-            Some(cursor) => [b"(", cursor.0.as_slice()].concat(),
-            None => b"[\x01".to_vec(),
-        };
-        let reply = self.redis.call(&name, self.redis.until(), |_| {
-            let mut cmd = redis::cmd("ZRANGEBYLEX");
-            cmd.arg(&name).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
-            cmd
-        });
-        let entries = match reply.await? {
-            Value::Array(entries) => entries,
-            reply => return Err(unexpected(&reply)),
-        };
+        let after = after.map(|cursor| cursor.0.as_slice());
+        let entries = self.redis.entries(&name, after, limit).await?;
         let full = entries.len() >= limit;
-        let mut keys = Vec::with_capacity(entries.len());
-        let mut last = None;
-        for entry in entries {
-            let Value::BulkString(entry) = entry else { return Err(unexpected(&entry)) };
-            // What this version has no kind for, a later one will list.
-            keys.extend(Key::from_bytes(&entry));
-            last = Some(entry);
-        }
+        // What this version has no kind for, a later one will list.
+        let keys = entries.iter().filter_map(|entry| Key::from_bytes(entry)).collect();
+        let last = entries.into_iter().last();
         Ok(Page { keys, next: last.filter(|_| full).map(Cursor) })
     }
 }

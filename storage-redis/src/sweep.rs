@@ -132,24 +132,11 @@ impl RedisStorage {
         budget: usize,
     ) -> Result<(usize, usize, Option<Vec<u8>>), StorageError> {
         let redis = &self.redis;
-        let from = after.map_or_else(|| b"[\x01".to_vec(), |after| [b"(", after].concat());
-        let reply = redis.call(index, redis.until(), |_| {
-            let mut cmd = redis::cmd("ZRANGEBYLEX");
-            cmd.arg(index).arg(&from).arg("+").arg("LIMIT").arg(0).arg(budget);
-            cmd
-        });
-        let reply = reply.await?;
-        let Value::Array(entries) = reply else { return Err(unexpected(&reply)) };
-        let (examined, mut last) = (entries.len(), None);
-        let mut found = Vec::with_capacity(examined);
-        for entry in entries {
-            let Value::BulkString(entry) = entry else { return Err(unexpected(&entry)) };
-            // What this version has no kind for is not for it to judge.
-            if let Some(key) = Key::from_bytes(&entry) {
-                found.push((redis.names.record(&key), entry.clone()));
-            }
-            last = Some(entry);
-        }
+        let entries = redis.entries(index, after, budget).await?;
+        let (examined, last) = (entries.len(), entries.last().cloned());
+        // What this version has no kind for is not for it to judge.
+        let known = entries.iter().filter_map(|entry| Key::from_bytes(entry).zip(Some(entry)));
+        let found: Vec<_> = known.map(|(key, entry)| (redis.names.record(&key), entry)).collect();
         let names: Vec<_> = found.iter().map(|(name, _)| name).collect();
         let exist = redis.exist(&names).await?;
         let dangling = found.iter().zip(exist).filter(|(_, exists)| !exists);
