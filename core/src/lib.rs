@@ -38,6 +38,7 @@
 //! * [`protocol`]: the rules, as pure functions; the state diagram stands at its top.
 //! * [`storage`]: the contract of a store, and the memory backend.
 //! * [`engine`]: load, decide, commit, answer.
+//! * [`resource`]: the other side, a guard before what tokens open.
 //! * [`wire`]: HTTP in and out, and the table of errors.
 //! * [`pages`]: what users see.
 //! * [`trace`]: recorded decisions, replayed and explained.
@@ -48,6 +49,7 @@ pub mod engine;
 pub mod model;
 pub mod pages;
 pub mod protocol;
+pub mod resource;
 mod service;
 pub mod storage;
 pub mod trace;

@@ -1,14 +1,13 @@
 //! The whole server as one function from request to response.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Method, Request, Response};
 
 use crate::engine::{AuthorizationServer, Browser, Error, Unavailable};
-use crate::model::{ScopeSet, Secret};
+use crate::model::Secret;
 use crate::protocol::authorize::{AuthorizationError, Interaction, Outcome};
-use crate::protocol::introspect::ActiveToken;
 use crate::protocol::{Event, Refusal};
-use crate::wire::reply::{Replies, Then, challenge, share};
+use crate::wire::reply::{Replies, Then, share};
 use crate::wire::{self, Call, Surface, Unserved};
 
 impl AuthorizationServer {
@@ -40,27 +39,6 @@ impl AuthorizationServer {
     /// Every path that [`handle`](Self::handle) answers with something other than 404.
     pub fn paths(&self) -> Vec<String> {
         wire::paths(self.issuer())
-    }
-
-    /// The resource server's side of a request: its Bearer token is active and has all of `scope`,
-    /// or the response is the challenge of RFC 6750.
-    pub async fn authorize_resource(
-        &self,
-        headers: &HeaderMap,
-        uri: &Uri,
-        scope: &ScopeSet,
-    ) -> Result<ActiveToken, Response<Bytes>> {
-        let refused = |refusal: &Refusal| challenge(self, refusal, scope);
-        let token = wire::presented_token(headers, uri, self.policy().token_in_query);
-        let token = token.map_err(|refusal| refused(&refusal))?;
-        match self.check_bearer(token.expose(), scope).await {
-            Ok(token) => Ok(token),
-            Err(Error::Refused(refusal)) => Err(refused(&refusal)),
-            Err(Error::Unavailable(cause)) => {
-                self.emit(Event::Unavailable { reason: cause.to_string() }).await;
-                Err(refused(&Refusal::TemporarilyUnavailable))
-            }
-        }
     }
 
     async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {

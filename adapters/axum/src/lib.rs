@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
-use grantor::protocol::introspect::ActiveToken;
+use grantor::resource::{Guard, ValidToken};
 use grantor_tower::{GrantorService, RequireScope};
 use http::StatusCode;
 use http::request::Parts;
@@ -43,14 +43,15 @@ async fn tell_peer(mut request: Request, next: Next) -> Response {
 }
 
 /// A layer that lets a request pass when its Bearer token is active and has all of `scope`, and
-/// answers with the challenge of RFC 6750 otherwise.
-pub fn require_scope(server: &AuthorizationServer, scope: ScopeSet) -> RequireScope {
-    RequireScope::new(server.clone(), scope)
+/// answers with the challenge of RFC 6750 otherwise. The guard is one of its own, or a
+/// `&AuthorizationServer`.
+pub fn require_scope(guard: impl Into<Guard>, scope: ScopeSet) -> RequireScope {
+    RequireScope::new(guard, scope)
 }
 
 /// What the token of a request stands for, behind [`require_scope`].
 #[derive(Clone, Debug)]
-pub struct Token(pub ActiveToken);
+pub struct Token(pub ValidToken);
 
 impl<S: Sync> FromRequestParts<S> for Token {
     type Rejection = StatusCode;
@@ -58,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for Token {
     /// Rejects with 500 where the route is not behind [`require_scope`]: that is a mistake of the
     /// program, and must not look like an open door.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        let token = parts.extensions.get::<ActiveToken>().cloned();
+        let token = parts.extensions.get::<ValidToken>().cloned();
         token.map(Self).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
+use grantor::resource::Guard;
 use grantor::wire::{BodyTooLarge, MAX_BODY_LEN, PeerAddr};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -103,17 +104,18 @@ fn plain(status: StatusCode) -> Response<ResponseBody> {
 /// answers with the challenge of RFC 6750 otherwise.
 ///
 /// The inner service finds what the token stands for, as
-/// [`ActiveToken`](grantor::protocol::introspect::ActiveToken), in the request's extensions.
+/// [`ValidToken`](grantor::resource::ValidToken), in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct RequireScope {
-    server: AuthorizationServer,
+    guard: Guard,
     scope: ScopeSet,
 }
 
 impl RequireScope {
-    /// Protects a service with this scope; the empty one asks for an active token and no more.
-    pub const fn new(server: AuthorizationServer, scope: ScopeSet) -> Self {
-        Self { server, scope }
+    /// Protects a service with this scope; the empty one asks for an active token and no more. The
+    /// guard is one of its own, or an [`AuthorizationServer`].
+    pub fn new(guard: impl Into<Guard>, scope: ScopeSet) -> Self {
+        Self { guard: guard.into(), scope }
     }
 }
 
@@ -121,14 +123,14 @@ impl<S> Layer<S> for RequireScope {
     type Service = Protected<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Protected { guard: self.clone(), inner }
+        Protected { required: self.clone(), inner }
     }
 }
 
 /// A service behind [`RequireScope`].
 #[derive(Clone, Debug)]
 pub struct Protected<S> {
-    guard: RequireScope,
+    required: RequireScope,
     inner: S,
 }
 
@@ -148,15 +150,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let guard = self.guard.clone();
+        let RequireScope { guard, scope } = self.required.clone();
         // The one that was polled ready is the one to call.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let checked =
-                guard.server.authorize_resource(&parts.headers, &parts.uri, &guard.scope).await;
-            match checked {
+            match guard.check(&parts.headers, &parts.uri, &scope).await {
                 Ok(token) => {
                     parts.extensions.insert(token);
                     inner.call(Request::from_parts(parts, body)).await

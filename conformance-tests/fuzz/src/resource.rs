@@ -1,7 +1,7 @@
 //! What a protected resource reads, and the challenge that it answers with.
 
 use grantor::model::ScopeSet;
-use grantor::wire::{challenge, presented_token};
+use grantor::wire::{Challenge, presented_token};
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 /// A realm, an address and `Authorization` headers, a line each.
@@ -36,7 +36,9 @@ pub(crate) fn bearer(data: &[u8]) {
                 }
             }
             Err(refusal) => {
-                let answer = challenge(&realm, &refusal, &scope);
+                let resource_metadata = Some(realm.as_str());
+                let challenge = Challenge { realm: &realm, resource_metadata, scope: &scope };
+                let answer = challenge.answer(&refusal);
                 let status = answer.status().as_u16();
                 assert!([400, 401].contains(&status), "{status} for {refusal:?}");
                 let value = answer.headers()[header::WWW_AUTHENTICATE].to_str().expect("visible");

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use grantor::model::{Account, Policy, ScopeDefinition, ScopeSet, Subject};
 use grantor::protocol::register::{Registered, Registration};
+use grantor::resource::Guard;
 use grantor::storage::MemoryStorage;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
 use grantor_conformance::runner::config::{Client, Config, Role};
@@ -279,7 +280,7 @@ async fn serve(house: &House, asked: &Asked) -> Answered {
     }
     let response = if asked.path() == "/resource" {
         let scope = ScopeSet::default();
-        match house.server.authorize_resource(request.headers(), request.uri(), &scope).await {
+        match Guard::from(&house.server).check(request.headers(), request.uri(), &scope).await {
             Ok(_) => Response::new(Bytes::from("the events of the day")),
             Err(refused) => refused,
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use grantor::model::ScopeSet;
+use grantor::resource::Guard;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::world::{SERVICE, Tokens, World, scope};
@@ -21,7 +22,7 @@ async fn knock(
         })
         .collect();
     let uri: Uri = uri.parse().expect("a URI");
-    let refused = match world.server.authorize_resource(&headers, &uri, needed).await {
+    let refused = match Guard::from(&world.server).check(&headers, &uri, needed).await {
         Ok(_) => return Ok(()),
         Err(refused) => refused,
     };
@@ -168,8 +169,8 @@ async fn a_store_that_is_away_is_no_dead_token() {
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
     for at in 0..2 {
         store.arm(crate::store::Trouble::once(at, false));
-        let refused =
-            world.server.authorize_resource(&headers, &Uri::from_static("/"), &scope("read")).await;
+        let guard = Guard::from(&world.server);
+        let refused = guard.check(&headers, &Uri::from_static("/"), &scope("read")).await;
         store.heal();
         let refused = refused.expect_err("away");
         assert_eq!(refused.status(), 503);

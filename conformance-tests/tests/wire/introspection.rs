@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use http::Method;
+use grantor::model::ScopeDefinition;
+use grantor::resource::Guard;
+use http::{HeaderMap, Method, Uri, header};
+use serde_json::Value;
 
-use crate::world::{SERVICE, Tokens, World, request};
+use crate::world::{Browser, SERVICE, Tokens, World, authorize_url, request};
 
 const INACTIVE: &str = "{\"active\":false}";
 
@@ -44,6 +47,34 @@ async fn who_asks_decides_what_there_is_to_know() {
             assert_eq!(body.get("token_type").is_some(), token == &tokens.access);
             assert!(body["exp"].is_i64() && body["iat"].is_i64());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_resource_server_is_shown_the_claims_that_the_scope_names() {
+    // Requirement 7662-011; RFC 7662 section 2.2: members of our own.
+    let write = ScopeDefinition::new("Change your calendar").claims(["email", "nickname"]);
+    let world = World::with(|builder| builder.scope_definition("write", write));
+    let client = world.confidential().await;
+    let resource = world.resource_server().await;
+    let mut browser = Browser::default();
+    for (scope, shown) in [("read", None), ("read write", Some("alice@users.example"))] {
+        let code = browser.walk(&world, &authorize_url(&client, &[("scope", Some(scope))])).await;
+        let tokens = Tokens::of(&world.redeem(&client, &code.parameter("code")).await);
+        for (who, shown) in [(&resource, shown), (&client, None)] {
+            let answer = world.call("/introspect", who, &[("token", &tokens.access)]).await;
+            let body = answer.json();
+            assert_eq!(body["active"], true);
+            assert_eq!(body.get("email").and_then(Value::as_str), shown, "{body}");
+            assert!(body.get("nickname").is_none(), "{body}");
+        }
+        let headers = HeaderMap::from_iter([(
+            header::AUTHORIZATION,
+            format!("Bearer {}", tokens.access).parse().expect("a header"),
+        )]);
+        let guard = Guard::from(&world.server);
+        let token = guard.check_for::<()>(&headers, &Uri::from_static("/")).await.expect("active");
+        assert_eq!(token.claims.get("email").and_then(Value::as_str), shown);
     }
 }
 

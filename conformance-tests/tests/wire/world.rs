@@ -51,7 +51,11 @@ impl Users {
         }
         let known = ["alice", "mallory"].contains(&name);
         let standing = known && !self.disabled.lock().expect("lock").contains(name);
-        Ok(standing.then(|| Account::new(Subject::parse(name).expect("subject"), name)))
+        Ok(standing.then(|| {
+            let mut account = Account::new(Subject::parse(name).expect("subject"), name);
+            account.claims.insert("email".into(), format!("{name}@users.example").into());
+            account
+        }))
     }
 }
 

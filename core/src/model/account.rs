@@ -11,8 +11,8 @@ pub struct Account {
     pub subject: Subject,
     /// How the user is called on pages and in introspection (`username`, RFC 7662 section 2.2).
     pub username: String,
-    /// Further claims about the user. Nothing here is shown to a client unless a scope that was
-    /// allowed says so.
+    /// Further claims about the user. Resource servers are shown those that a scope that was allowed
+    /// names, see [`ScopeDefinition::claims`](super::ScopeDefinition::claims); clients none.
     #[serde(default)]
     pub claims: serde_json::Map<String, serde_json::Value>,
 }

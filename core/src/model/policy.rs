@@ -1,11 +1,12 @@
 //! What this server allows, as one value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{ScopeSet, ScopeToken};
+use super::{Account, ScopeSet, ScopeToken};
 use crate::storage::{Durability, Promises};
 
 /// What this server allows. The metadata document is computed from it, so it cannot promise what is
@@ -81,12 +82,23 @@ pub struct ScopeDefinition {
     pub description: String,
     /// The same in other languages, by primary language subtag (`ko`).
     pub translations: BTreeMap<String, String>,
+    /// Which claims of an [`Account`] resource servers are shown about a user who allowed this scope:
+    /// in process, and in introspection (RFC 7662 section 2.2). Default: none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<String>,
 }
 
 impl ScopeDefinition {
     /// A scope described in the default language.
     pub fn new(description: impl Into<String>) -> Self {
-        Self { description: description.into(), translations: BTreeMap::new() }
+        Self { description: description.into(), ..Self::default() }
+    }
+
+    /// The same, and resource servers are shown these claims about a user who allowed it.
+    #[must_use]
+    pub fn claims<C: Into<String>>(mut self, names: impl IntoIterator<Item = C>) -> Self {
+        self.claims.extend(names.into_iter().map(Into::into));
+        self
     }
 
     /// The same in another language.
@@ -101,6 +113,27 @@ impl ScopeDefinition {
         self.translations.get(language).unwrap_or(&self.description)
     }
 }
+
+/// What introspection says of the token itself (RFC 7662 section 2.2), or other specifications have it
+/// say (RFC 8693 section 4, RFC 7800 section 3.1, RFC 9396 section 9.2): never of the user.
+const RESERVED_CLAIMS: [&str; 16] = [
+    "active",
+    "scope",
+    "client_id",
+    "username",
+    "token_type",
+    "exp",
+    "iat",
+    "nbf",
+    "sub",
+    "aud",
+    "iss",
+    "jti",
+    "act",
+    "may_act",
+    "cnf",
+    "authorization_details",
+];
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -145,6 +178,19 @@ impl Policy {
         self.scopes.keys().cloned().collect()
     }
 
+    /// What resource servers are shown about this user because of these scopes.
+    pub fn claims_shown(&self, scope: &ScopeSet, account: &Account) -> Map<String, Value> {
+        let allowed = scope.iter().filter_map(|token| self.scopes.get(token));
+        let names = allowed.flat_map(|definition| &definition.claims);
+        names.filter_map(|name| account.claims.get_key_value(name)).fold(
+            Map::new(),
+            |mut shown, (name, value)| {
+                shown.insert(name.clone(), value.clone());
+                shown
+            },
+        )
+    }
+
     /// Whether the values make sense, and whether the storage can keep them.
     pub fn validate(&self, storage: &Promises) -> Result<(), InvalidPolicy> {
         let whole_seconds = |name, lifetime: Duration| {
@@ -179,6 +225,11 @@ impl Policy {
         if self.scopes.len() > ScopeSet::MAX_COUNT || together > ScopeSet::MAX_LEN {
             return Err(InvalidPolicy::TooManyScopes);
         }
+        let mut claims = self.scopes.values().flat_map(|definition| &definition.claims);
+        let reserved = |claim: &String| RESERVED_CLAIMS.into_iter().find(|name| name == claim);
+        if let Some(name) = claims.find_map(reserved) {
+            return Err(InvalidPolicy::ReservedClaim(name));
+        }
         if storage.durability < self.durability {
             return Err(InvalidPolicy::Durability {
                 wanted: self.durability,
@@ -210,6 +261,11 @@ pub enum InvalidPolicy {
     /// More scopes than a record can hold.
     #[error("at most 64 scopes can be defined, and their names may have 4 KiB together")]
     TooManyScopes,
+    /// A scope shows a claim whose name has a meaning of its own.
+    #[error(
+        "the claim {0} is about the token and cannot be one about the user (RFC 7662 section 2.2)"
+    )]
+    ReservedClaim(&'static str),
     /// The storage promises less than the policy demands.
     #[error("the storage promises durability {promised:?}, the policy demands {wanted:?}")]
     Durability {
@@ -266,5 +322,33 @@ mod tests {
         ));
         let evicting = Promises { evicts: true, ..MEMORY };
         assert_eq!(Policy::default().validate(&evicting), Err(InvalidPolicy::UnsafeStorage));
+    }
+
+    #[test]
+    fn a_scope_shows_the_claims_that_it_names() {
+        let scope = |name: &str| ScopeSet::parse(name).expect("scope");
+        let subject = super::super::Subject::parse("user-1").expect("subject");
+        let mut account = Account::new(subject, "alice");
+        account.claims.insert("email".into(), "alice@example.com".into());
+        account.claims.insert("phone".into(), "1".into());
+        let mut policy = Policy::default();
+        for (name, claims) in [("mail", ["email", "unknown"].as_slice()), ("other", &[])] {
+            let token = ScopeToken::parse(name).expect("scope");
+            policy.scopes.insert(token, ScopeDefinition::new(name).claims(claims.iter().copied()));
+        }
+        let shown = |name| Value::Object(policy.claims_shown(&scope(name), &account));
+        assert_eq!(shown("mail"), serde_json::json!({"email": "alice@example.com"}));
+        assert_eq!(shown("other"), serde_json::json!({}));
+        assert_eq!(shown("mail other gone"), shown("mail"));
+    }
+
+    #[test]
+    fn no_claim_about_a_user_can_pass_for_one_about_the_token() {
+        for name in RESERVED_CLAIMS {
+            let mut policy = Policy::default();
+            let definition = ScopeDefinition::new("x").claims([name]);
+            policy.scopes.insert(ScopeToken::parse("x").expect("scope"), definition);
+            assert_eq!(policy.validate(&MEMORY), Err(InvalidPolicy::ReservedClaim(name)));
+        }
     }
 }

@@ -73,6 +73,11 @@ impl ScopeSet {
         Self(BTreeSet::new())
     }
 
+    /// A scope that no token has: longer than any that can be asked for.
+    pub(crate) fn impossible() -> Self {
+        Self(BTreeSet::from([ScopeToken("!".repeat(ScopeToken::MAX_LEN + 1).into())]))
+    }
+
     /// Reads a space-delimited list. The empty text is the empty set.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
         let set = if text.len() > Self::MAX_LEN { Err(InvalidScope) } else { Self::read(text) }?;

@@ -17,5 +17,12 @@ pub fn check(
     ctx: Context<'_>,
 ) -> Result<ActiveToken, Refusal> {
     let found = access_token(token, facts, ctx)?;
-    if scope.is_subset(&found.scope) { Ok(found) } else { Err(Refusal::ScopeInsufficient) }
+    require(scope, &found.scope)?;
+    Ok(found)
+}
+
+/// Decides whether a token that has the scope `found` opens what needs the scope `needed`: all of it
+/// must be there.
+pub fn require(needed: &ScopeSet, found: &ScopeSet) -> Result<(), Refusal> {
+    if needed.is_subset(found) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
 }

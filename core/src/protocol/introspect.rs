@@ -1,5 +1,7 @@
 //! What a token means now (RFC 7662), for the introspection endpoint and for protected resources.
 
+use serde_json::{Map, Value};
+
 use crate::model::{
     Account, Client, ClientId, Grant, GrantState, Handle, HandleKind, RecordId, ScopeSet, Subject,
     Timestamp,
@@ -21,6 +23,8 @@ pub struct ActiveToken {
     pub username: Option<String>,
     /// What it opens.
     pub scope: ScopeSet,
+    /// What else is said about the user, because a scope that was allowed says so.
+    pub claims: Map<String, Value>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// When it expires.
@@ -52,7 +56,7 @@ pub struct TokenFacts<'a> {
 /// Decides what a caller learns about a token.
 ///
 /// A client may ask about its own tokens; a client registered as resource server may ask about
-/// every access token, and is the only one to learn the user's name (section 5).
+/// every access token, and is the only one to learn the user's name and claims (section 5).
 pub fn introspect(
     token: Option<&Handle>,
     caller: VerifiedClient<'_>,
@@ -78,6 +82,7 @@ pub fn introspect(
                 Introspection::AccessToken(found)
             } else if found.client_id == caller.id {
                 found.username = None;
+                found.claims.clear();
                 Introspection::AccessToken(found)
             } else {
                 Introspection::Inactive
@@ -112,12 +117,15 @@ pub fn access_token(
         return Err(Refusal::TokenInactive);
     }
     check_standing(grant, client, account)?;
+    let scope = active.scope_of(found);
+    let user = account.filter(|_| active.subject.is_some());
     Ok(ActiveToken {
         grant: grant.id,
         client_id: grant.client_id.clone(),
         subject: active.subject.clone(),
-        username: account.filter(|_| active.subject.is_some()).map(|a| a.username.clone()),
-        scope: active.scope_of(found),
+        username: user.map(|account| account.username.clone()),
+        claims: user.map(|account| ctx.policy.claims_shown(&scope, account)).unwrap_or_default(),
+        scope,
         issued_at: found.issued_at,
         expires_at: found.expires_at,
     })
@@ -146,6 +154,7 @@ fn refresh_token(
         client_id: grant.client_id.clone(),
         subject: active.subject.clone(),
         username: None,
+        claims: Map::new(),
         scope: active.scope.clone(),
         issued_at: grant.created_at,
         expires_at,

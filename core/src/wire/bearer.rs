@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 
+use super::RETRY_AFTER_SECONDS;
 use super::error::on_the_wire;
 use super::form::Form;
 use crate::model::{ScopeSet, SecretString};
@@ -51,42 +52,72 @@ pub fn presented_token(
     }
 }
 
-/// The answer to a request whose token is missing or not good enough (RFC 6750 section 3).
-///
-/// Where no token was sent there is no `error`: the client may simply not have known. Nothing that
-/// came with the request is in it.
-pub fn challenge(realm: &str, refusal: &Refusal, scope: &ScopeSet) -> Response<Bytes> {
-    let told = match refusal {
-        Refusal::TokenMissing
-        | Refusal::TokenMalformed
-        | Refusal::SeveralTokens
-        | Refusal::ParameterRepeated(_)
-        | Refusal::ParameterTooLong(_)
-        | Refusal::TooManyParameters
-        | Refusal::FormMalformed
-        | Refusal::ScopeInsufficient => refusal,
-        // Why a token is not active concerns its client and the operator.
-        _ => &Refusal::TokenInactive,
-    };
-    let row = on_the_wire(told);
-    let mut value = format!("Bearer realm=\"{}\"", quotable(realm));
-    if *told != Refusal::TokenMissing {
-        value.push_str(&format!(
-            ", error=\"{}\", error_description=\"{}\"",
-            row.code,
-            row.description(told)
-        ));
+/// What a challenge is made of (RFC 6750 section 3, RFC 9728 section 5.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge<'a> {
+    /// Where the token is good (`realm`, RFC 9110 section 11.5).
+    pub realm: &'a str,
+    /// The address of the protected resource metadata (`resource_metadata`).
+    pub resource_metadata: Option<&'a str>,
+    /// What the request needs.
+    pub scope: &'a ScopeSet,
+}
+
+impl Challenge<'_> {
+    /// The answer to a request whose token is missing or not good enough.
+    ///
+    /// Where no token was sent there is no `error`: the client may simply not have known. Nothing that
+    /// came with the request is in it.
+    pub fn answer(&self, refusal: &Refusal) -> Response<Bytes> {
+        let told = match refusal {
+            Refusal::TemporarilyUnavailable => return later(),
+            Refusal::TokenMissing
+            | Refusal::TokenMalformed
+            | Refusal::SeveralTokens
+            | Refusal::ParameterRepeated(_)
+            | Refusal::ParameterTooLong(_)
+            | Refusal::TooManyParameters
+            | Refusal::FormMalformed
+            | Refusal::ScopeInsufficient => refusal,
+            // Why a token is not active concerns its client and the operator.
+            _ => &Refusal::TokenInactive,
+        };
+        let row = on_the_wire(told);
+        let mut value = format!("Bearer realm=\"{}\"", quotable(self.realm));
+        if *told != Refusal::TokenMissing {
+            value.push_str(&format!(
+                ", error=\"{}\", error_description=\"{}\"",
+                row.code,
+                row.description(told)
+            ));
+        }
+        let scope_helps = matches!(told, Refusal::TokenMissing | Refusal::ScopeInsufficient);
+        if scope_helps && !self.scope.is_empty() {
+            value.push_str(&format!(", scope=\"{}\"", self.scope));
+        }
+        if let Some(address) = self.resource_metadata {
+            value.push_str(&format!(", resource_metadata=\"{}\"", quotable(address)));
+        }
+        let mut response = empty(row.status);
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        }
+        response
     }
-    if !scope.is_empty() && matches!(told, Refusal::TokenMissing | Refusal::ScopeInsufficient) {
-        value.push_str(&format!(", scope=\"{scope}\""));
-    }
+}
+
+/// Nobody can say now whether the token is good.
+fn later() -> Response<Bytes> {
+    let mut response = empty(503);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    response
+}
+
+fn empty(status: u16) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::UNAUTHORIZED);
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&value) {
-        headers.insert(header::WWW_AUTHENTICATE, value);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     response
 }
 
@@ -135,7 +166,9 @@ mod tests {
         // Requirements 6750-005, 6750-006, 6750-007, 6750-008, 6750-009.
         let scope = ScopeSet::parse("read").expect("scope");
         let header = |refusal| {
-            let response = challenge("a \"realm\"\r\n", &refusal, &scope);
+            let realm = "a \"realm\"\r\n";
+            let challenge = Challenge { realm, resource_metadata: None, scope: &scope };
+            let response = challenge.answer(&refusal);
             let value = response.headers().get(header::WWW_AUTHENTICATE).expect("challenge");
             (response.status().as_u16(), value.to_str().expect("ASCII").to_owned())
         };
@@ -164,5 +197,29 @@ mod tests {
         for attribute in ["realm=", "error=", "scope="] {
             assert!(value.matches(attribute).count() <= 1);
         }
+    }
+
+    #[test]
+    fn a_challenge_says_where_to_read_on() {
+        // Requirement 9728-007.
+        let scope = ScopeSet::parse("read").expect("scope");
+        let resource_metadata = Some("https://api/.well-known/oauth-protected-resource");
+        let challenge = Challenge { realm: "", resource_metadata, scope: &scope };
+        let header = |refusal| {
+            let response = challenge.answer(&refusal);
+            let value = response.headers().get(header::WWW_AUTHENTICATE).cloned();
+            value.map(|value| value.to_str().expect("ASCII").to_owned())
+        };
+        assert_eq!(
+            header(Refusal::TokenMissing).as_deref(),
+            Some(
+                "Bearer realm=\"\", scope=\"read\", \
+                 resource_metadata=\"https://api/.well-known/oauth-protected-resource\""
+            )
+        );
+        for refusal in [Refusal::TokenInactive, Refusal::ScopeInsufficient] {
+            assert!(header(refusal).is_some_and(|value| value.contains(", resource_metadata=\"")));
+        }
+        assert_eq!(header(Refusal::TemporarilyUnavailable), None);
     }
 }

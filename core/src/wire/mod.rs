@@ -34,13 +34,15 @@ use crate::protocol::metadata::path;
 use crate::protocol::refresh::{self, RefreshRequest};
 use crate::protocol::{Refusal, session};
 
-pub use self::bearer::{challenge, presented_token};
+pub use self::bearer::{Challenge, presented_token};
 
 /// The largest request body that any endpoint reads, in bytes. An adapter stops reading there and
 /// hands over [`BodyTooLarge`].
 pub const MAX_BODY_LEN: usize = 64 * 1024;
 /// The longest request target, in bytes.
 const MAX_URI_LEN: usize = 16 * 1024;
+/// When to come back, in seconds, to a server that is away for an unknown time.
+const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// Put into a request's extensions by an adapter that stopped reading its body.
 #[derive(Clone, Copy, Debug)]

@@ -8,10 +8,11 @@ use super::cookie::Cookie;
 use super::error::{on_the_wire, retry_after};
 use super::{
     APPS, APPS_LOGIN, APPS_LOGOUT, APPS_WITHDRAW, INTERACTION, INTERACTION_CONSENT,
-    INTERACTION_LOGIN, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer, language,
+    INTERACTION_LOGIN, RETRY_AFTER_SECONDS, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer,
+    language,
 };
 use crate::engine::{AuthorizationServer, Connection};
-use crate::model::{Account, Handle, ScopeSet, Secret, SecretString};
+use crate::model::{Account, Handle, Secret, SecretString};
 use crate::pages::{
     Body, ConnectionRow, ConnectionsPage, ConsentPage, ErrorKind, ErrorPage, Frame, Page, ScopeRow,
     SignInPage, SignInProblem, SignedOutPage,
@@ -25,8 +26,6 @@ type Reply = Response<Bytes>;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// When to come back, in seconds, to a server that is away for an unknown time.
-const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// The answers to one request.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +66,7 @@ impl<'a> Replies<'a> {
             Introspection::AccessToken(token) => (token, true),
             Introspection::RefreshToken(token) => (token, false),
         };
-        let mut body = Map::new();
+        let mut body = token.claims.clone();
         body.insert("active".into(), true.into());
         body.insert("scope".into(), token.scope.to_string().into());
         body.insert("client_id".into(), token.client_id.as_str().into());
@@ -530,18 +529,4 @@ fn wait(mut reply: Reply, seconds: Option<u32>) -> Reply {
         reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     reply
-}
-
-/// A protected resource's answer to a request without a good token, with the realm of this server.
-pub(crate) fn challenge(
-    server: &AuthorizationServer,
-    refusal: &Refusal,
-    scope: &ScopeSet,
-) -> Reply {
-    match refusal {
-        Refusal::TemporarilyUnavailable => {
-            wait(empty(StatusCode::SERVICE_UNAVAILABLE), Some(RETRY_AFTER_SECONDS))
-        }
-        _ => bearer::challenge(server.issuer().as_str(), refusal, scope),
-    }
 }

@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for Scope {
                  language, such as ko = \"캘린더 보기\""
             )));
         }
-        Ok(Self(ScopeDefinition { description, translations: texts }))
+        Ok(Self(ScopeDefinition { description, translations: texts, ..ScopeDefinition::default() }))
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use grantor::AuthorizationServer;
-use grantor::model::ScopeSet;
+use grantor::model::{ClientId, ScopeSet};
 use grantor_axum::Token;
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ async fn add(Token(token): Token, State(events): State<Events>) -> Json<Value> {
     let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
     let number = events.len() + 1;
     if events.len() < MAX_EVENTS {
-        events.push(format!("Event {number}: added by {}", token.client_id));
+        let client = token.client_id.as_ref().map_or("nobody", ClientId::as_str);
+        events.push(format!("Event {number}: added by {client}"));
     }
     Json(json!({ "owner": token.username, "events": *events }))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use grantor::model::Subject;
+use grantor::resource::Guard;
 use grantor::storage::{Kind, Listing, Storage as _};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use serde_json::Value;
@@ -121,17 +122,23 @@ impl<B: Backend> System<B> {
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
         headers.insert(header::AUTHORIZATION, value.expect("a token is ASCII"));
         let uri = Uri::from_static("/events");
-        match self.server.authorize_resource(&headers, &uri, &scopes(scope)).await {
+        match Guard::from(&self.server).check(&headers, &uri, &scopes(scope)).await {
             Ok(token) => {
                 let known = self.known.borrow();
-                let found = known.clients.iter().find(|(_, client)| client.id == token.client_id);
+                let found = known
+                    .clients
+                    .iter()
+                    .find(|(_, client)| Some(&client.id) == token.client_id.as_ref());
                 let user = token.subject.as_ref().map(Subject::as_str);
                 Answer::Active(Told {
                     client: found.map_or(usize::MAX, |(no, _)| *no),
                     user: user.and_then(|name| USERS.iter().position(|user| *user == name)),
                     name_told: token.username.is_some(),
                     scope: scope_set(&token.scope.to_string()),
-                    until: u64::try_from(token.expires_at.as_seconds()).unwrap_or_default(),
+                    until: token
+                        .expires_at
+                        .and_then(|instant| u64::try_from(instant.as_seconds()).ok())
+                        .unwrap_or_default(),
                 })
             }
             Err(response) => {
