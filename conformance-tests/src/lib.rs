@@ -14,6 +14,8 @@ pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod requirements;
+// For the binary and its tests: no program builds on it.
 #[cfg(feature = "runner")]
+#[doc(hidden)]
 pub mod runner;
 pub mod storage;

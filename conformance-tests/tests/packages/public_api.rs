@@ -1,0 +1,173 @@
+//! What of the libraries can be used, as a listing that is reviewed when it changes, and whose types it is made of.
+//!
+//! `GRANTOR_WRITE_API=1 cargo test -p grantor-conformance --test packages` writes the listings again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::{env, fs};
+
+use public_api::tokens::Token;
+use public_api::{PublicApi, PublicItem};
+
+use crate::cargo::{cargo, output, workspace};
+
+/// Each library, and the crates whose types and traits stand in its public API: a new major version of one of them
+/// breaks ours. The standard library and our own crates go without saying.
+///
+/// What every server speaks is `http` and `bytes`; what serialises is `serde_core`, by its traits alone.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    // chrono: a `Timestamp` is made from its instants and gives them. serde_json: an account's claims are any JSON,
+    // and so are the events of a trace.
+    ("grantor", &["bytes", "chrono", "http", "serde_core", "serde_json"]),
+    ("grantor-axum", &["axum", "axum_core", "http"]),
+    // proptest: walks are a strategy, which a test of one's own may combine.
+    ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),
+    // The driver's errors.
+    ("grantor-redis", &["redis"]),
+    ("grantor-sled", &[]),
+    (
+        "grantor-tower",
+        &["bytes", "http", "http_body", "http_body_util", "tower_layer", "tower_service"],
+    ),
+];
+
+/// The parts of a program: what they make public is for its own tests.
+const PROGRAMS: &[&str] = &["grantor-server"];
+
+/// Where rustdoc has described every library of the workspace.
+static DESCRIPTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let workspace = workspace();
+    // Apart from the pages for people, and of the same compiled dependencies.
+    let target = workspace.target_directory.join("public-api");
+    let arguments = ["doc", "--workspace", "--lib", "--no-deps", "--all-features", "--locked"];
+    output(
+        cargo()
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_BUILD_BUILD_DIR", &workspace.build_directory)
+            .env("RUSTDOC", concat!(env!("CARGO_MANIFEST_DIR"), "/public-api/rustdoc"))
+            .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json"),
+    );
+    target.join("doc")
+});
+
+fn description(library: &str) -> PathBuf {
+    DESCRIPTIONS.join(format!("{library}.json"))
+}
+
+/// The public API of a library, without what every type has.
+fn items(library: &str) -> PublicApi {
+    public_api::Builder::from_rustdoc_json(description(library))
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .build()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}\nThe form in which rustdoc describes {library} changes with its version, and the crate \
+                 public-api reads one of them: {}",
+                output(cargo().args(["tree", "-p", "public-api", "--depth", "1", "--locked"]))
+            )
+        })
+}
+
+/// One item on each line. That a type implements a trait is one: the functions are those of the trait.
+fn listing(library: &str) -> String {
+    let api = items(library);
+    let line = |item: &PublicItem| item.to_string();
+    let of_trait = |item: &&PublicItem| {
+        let line = line(item);
+        line.starts_with("impl") && line.contains(" for ")
+    };
+    let implementations: Vec<_> = api.items().filter(of_trait).map(PublicItem::id).collect();
+    let implied = |item: &PublicItem| {
+        item.parent_id().is_some_and(|parent| implementations.contains(&parent))
+            && !line(item).starts_with("pub type ")
+    };
+    api.items().filter(|item| !implied(item)).map(|item| line(item) + "\n").collect()
+}
+
+#[test]
+fn the_public_api_is_as_listed() {
+    let listings = Path::new(env!("CARGO_MANIFEST_DIR")).join("public-api");
+    let mut changes = String::new();
+    let libraries: Vec<_> = workspace()
+        .packages
+        .into_iter()
+        .filter(|package| !PROGRAMS.contains(&package.name.as_str()))
+        .filter_map(|package| Some((package.library()?.to_owned(), package.name)))
+        .collect();
+    for (library, package) in &libraries {
+        let path = listings.join(format!("{package}.txt"));
+        let is = listing(library);
+        if env::var_os("GRANTOR_WRITE_API").is_some() {
+            fs::write(&path, is).expect("the listing can be written");
+            continue;
+        }
+        let should = fs::read_to_string(&path).unwrap_or_default();
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<String>>();
+        let (is, should) = (lines(&is), lines(&should));
+        for gone in should.difference(&is) {
+            changes += &format!("- {gone}\n");
+        }
+        for new in is.difference(&should) {
+            changes += &format!("+ {new}\n");
+        }
+    }
+    assert!(
+        changes.is_empty(),
+        "the public API is not as listed in {}:\n{changes}If that is wanted, write it down:\n\
+         GRANTOR_WRITE_API=1 cargo test -p grantor-conformance --test packages",
+        listings.display()
+    );
+}
+
+#[test]
+fn no_listing_is_of_a_package_that_is_gone() {
+    let packages: BTreeSet<String> =
+        workspace().packages.into_iter().map(|package| format!("{}.txt", package.name)).collect();
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/public-api")).expect("listed") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(!name.ends_with(".txt") || packages.contains(&name), "{name} is of no package");
+    }
+}
+
+/// The crates that an item names: the first part of each path.
+fn crates(item: &PublicItem) -> BTreeSet<String> {
+    let tokens: Vec<&Token> = item.tokens().collect();
+    let mut found = BTreeSet::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let path = |at: usize| tokens.get(at).is_some_and(|token| token.text() == "::");
+        let starts = at == 0 || !path(at - 1);
+        if let Token::Identifier(name) | Token::Type(name) = token
+            && starts
+            && path(at + 1)
+        {
+            found.insert(name.clone());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_public_api_is_made_of_types_of_these_crates() {
+    for package in workspace().packages {
+        let Some(library) = package.library() else { continue };
+        if PROGRAMS.contains(&package.name.as_str()) {
+            continue;
+        }
+        let (_, may) =
+            LIBRARIES.iter().find(|(name, _)| *name == package.name).unwrap_or_else(|| {
+                panic!("{}: say in {} whose types it may name", package.name, file!())
+            });
+        let ours = |name: &String| name == "grantor" || name.starts_with("grantor_");
+        let standard = |name: &String| ["core", "alloc", "std"].contains(&name.as_str());
+        let named: BTreeSet<String> = items(library)
+            .items()
+            .flat_map(crates)
+            .filter(|name| !ours(name) && !standard(name))
+            .collect();
+        let may: BTreeSet<String> = may.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(named, may, "left: the crates that {} names; right: those it may", package.name);
+    }
+}
