@@ -7,7 +7,8 @@ use crate::engine::{AuthorizationServer, Browser, Error, Unavailable};
 use crate::model::Secret;
 use crate::protocol::authorize::{AuthorizationError, Interaction, Outcome};
 use crate::protocol::{Event, Refusal};
-use crate::wire::reply::{Replies, Then, share};
+use crate::wire::login::Then;
+use crate::wire::reply::{Replies, share};
 use crate::wire::{self, Call, Surface, Unserved};
 
 impl AuthorizationServer {
@@ -18,7 +19,7 @@ impl AuthorizationServer {
     /// [`wire::BodyTooLarge`].
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let replies = Replies::to(self, request.headers());
-        let mut response = match wire::parse(self.issuer(), self.login_page().is_some(), &request) {
+        let mut response = match wire::parse(self, &request) {
             Ok(call) => self.answer(call, replies).await,
             Err(unserved) => {
                 if let Unserved::Refused { refusal, .. } = &unserved {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use grantor::engine::Builder;
 use grantor::model::{Authentication, Subject, Timestamp};
 use grantor::storage::MemoryStorage;
 use http::Method;
@@ -89,6 +90,66 @@ async fn a_host_is_told_when_somebody_who_is_there_has_to_prove_it_again() {
     assert_eq!(answer.parameter("reauthenticate"), "true");
     let page = as_host(&world, &mut browser, Some("alice"), &interaction).await;
     assert!(page.body.contains("id=\"allow\""), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_login_page_sends_nobody_elsewhere() {
+    // ATTACKS A18.
+    for (page, issuer) in [
+        ("/login", "https://as.example"),
+        ("/login", "https://as.example/t1"),
+        ("https://www.example/login?theme=dark", "https://as.example/t1"),
+    ] {
+        let build = |builder: Builder| builder.login_page(page);
+        let world = World::at(issuer, Arc::new(MemoryStorage::new()), build);
+        let client = world.confidential().await;
+        let mut browser = Browser::default();
+        let hint = [("login_hint", Some("a&b=c")), ("ui_locales", Some("ko"))];
+        let path = world.server.issuer().path().to_owned();
+        let url = format!("{path}{}", authorize_url(&client, &hint));
+        let interaction = as_host(&world, &mut browser, None, &url).await.location().to_owned();
+        let answer = as_host(&world, &mut browser, None, &interaction).await;
+        let query = answer.location().split_once('?').expect("a query").1;
+        let login = world.server.login_request(query).expect("ours");
+        let origin = if page.starts_with('/') { "" } else { "https://as.example" };
+        assert_eq!(login.return_to(), format!("{origin}{interaction}"));
+        assert_eq!(login.login_hint.as_deref(), Some("a&b=c"));
+        assert_eq!((login.ui_locales.as_deref(), login.reauthenticate), (Some("ko"), false));
+        // It survives the way through a form, and is not in a log.
+        assert_eq!(world.server.login_request(&login.query()).as_ref(), Some(&login));
+        assert!(!format!("{login:?}").contains("gri_"), "{login:?}");
+        // The page of connected apps.
+        let answer = as_host(&world, &mut browser, None, &format!("{path}/apps")).await;
+        let query = answer.location().split_once('?').expect("a query").1;
+        let login_for_apps = world.server.login_request(query).expect("ours");
+        assert_eq!(login_for_apps.return_to(), format!("{origin}{path}/apps"));
+        // Whatever is sent, the address is one of ours.
+        let handle = interaction.split_once('=').expect("a handle").1;
+        for evil in [
+            "//evil.example",
+            "/\\evil.example",
+            "https:evil.example",
+            "///evil.example",
+            "/\t/evil.example",
+            "https://as.example@evil.example/",
+            "https://evil.example/apps",
+            "//evil.example/apps",
+            "javascript:alert(1)",
+            "/apps/../evil",
+            "/appsx",
+            "",
+        ] {
+            let query = encode(&[("return_to", evil)]);
+            assert_eq!(world.server.login_request(&query), None, "{evil}");
+            let sent = format!("{evil}?interaction={handle}&x=//evil.example");
+            let query = encode(&[("return_to", &sent)]);
+            let login = world.server.login_request(&query).expect("a handle of ours");
+            assert_eq!(login.return_to(), format!("{origin}{interaction}"), "{evil}");
+        }
+        for none in ["", "a=b", "return_to=%ff", "return_to=/apps&return_to=/apps"] {
+            assert_eq!(world.server.login_request(none), None, "{none}");
+        }
+    }
 }
 
 #[tokio::test]

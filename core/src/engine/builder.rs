@@ -29,6 +29,7 @@ pub struct Builder {
     entropy: Arc<dyn EntropySource>,
     pages: Option<Arc<dyn Pages>>,
     login_page: Option<String>,
+    interaction_page: Option<String>,
     client_cache: Duration,
 }
 
@@ -50,6 +51,7 @@ impl Builder {
             entropy: Arc::new(SystemEntropy::default()),
             pages: None,
             login_page: None,
+            interaction_page: None,
             client_cache: Duration::ZERO,
         }
     }
@@ -130,13 +132,23 @@ impl Builder {
     /// The host's own sign-in page, as a URL or a path. Default: none, and Grantor asks for name and
     /// password itself.
     ///
-    /// A visitor who has to sign in is sent there with these parameters: `return_to`, the address to
-    /// come back to; `reauthenticate=true` where somebody who is signed in has to prove it once more;
-    /// and the client's `login_hint` and `ui_locales`, if it sent any. The host says who somebody is,
-    /// and when they last proved it, by putting an
+    /// A visitor who has to sign in is sent there, and the host reads with
+    /// [`login_request`](AuthorizationServer::login_request) what is wanted and where the visitor goes
+    /// on. The host says who somebody is, and when they last proved it, by putting an
     /// [`Authentication`](crate::model::Authentication) into the request's extensions.
     pub fn login_page(mut self, address: impl Into<String>) -> Self {
         self.login_page = Some(address.into());
+        self
+    }
+
+    /// The host's own page for sign-in and consent, as a URL or a path at the issuer's origin. Default:
+    /// none, and Grantor shows [`pages`](Self::pages) of its own.
+    ///
+    /// A browser that has something to answer is sent there with the parameter `interaction`; the
+    /// program behind the page asks and answers in JSON, as [`wire`](crate::wire) says. It never
+    /// handles `state`, redirects or forged requests: those stay here.
+    pub fn interaction_page(mut self, address: impl Into<String>) -> Self {
+        self.interaction_page = Some(address.into());
         self
     }
 
@@ -157,9 +169,11 @@ impl Builder {
     /// The server, if everything fits together.
     pub fn build(self) -> Result<AuthorizationServer, BuildError> {
         self.scopes?;
-        let printable = |page: &String| page.bytes().all(|b| b.is_ascii_graphic());
-        if !self.login_page.as_ref().is_none_or(printable) {
+        if !self.login_page.as_ref().is_none_or(|page| is_address(page)) {
             return Err(BuildError::LoginPage);
+        }
+        if !self.interaction_page.as_ref().is_none_or(|page| is_address(page)) {
+            return Err(BuildError::InteractionPage);
         }
         if self.client_cache > Self::MAX_CLIENT_CACHE {
             return Err(BuildError::ClientCache);
@@ -183,11 +197,18 @@ impl Builder {
                 entropy: self.entropy,
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
                 login_page: self.login_page,
+                interaction_page: self.interaction_page,
                 wrong_secrets,
                 clients: ClientCache::new(self.client_cache),
             }),
         })
     }
+}
+
+/// Whether somebody can be sent there: a URL or a path, to which a query can be added.
+fn is_address(page: &str) -> bool {
+    let printable = page.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    printable && (page.starts_with('/') || url::Url::parse(page).is_ok())
 }
 
 /// Why a server cannot be built.
@@ -200,8 +221,11 @@ pub enum BuildError {
     #[error("an authenticator is needed")]
     NoAuthenticator,
     /// The host's sign-in page is not an address.
-    #[error("the login page must be a URL or a path in printable ASCII")]
+    #[error("the login page must be a URL or a path in printable ASCII, without fragment")]
     LoginPage,
+    /// The host's page for sign-in and consent is not an address.
+    #[error("the interaction page must be a URL or a path in printable ASCII, without fragment")]
+    InteractionPage,
     /// Records of clients would be used for too long.
     #[error("the client cache must be an hour at most")]
     ClientCache,

@@ -56,6 +56,7 @@ struct Inner {
     entropy: Arc<dyn EntropySource>,
     pages: Arc<dyn Pages>,
     login_page: Option<String>,
+    interaction_page: Option<String>,
     wrong_secrets: RateLimit,
     clients: client_cache::ClientCache,
 }
@@ -100,6 +101,11 @@ impl AuthorizationServer {
     /// The host's own sign-in page, if it has one.
     pub fn login_page(&self) -> Option<&str> {
         self.inner.login_page.as_deref()
+    }
+
+    /// The host's own page for sign-in and consent, if it has one.
+    pub fn interaction_page(&self) -> Option<&str> {
+        self.inner.interaction_page.as_deref()
     }
 
     /// The time, by this server's clock.

@@ -7,6 +7,7 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value, context,
 };
 
+use super::names::clean;
 use super::texts::{ENGLISH, ErrorTexts, KOREAN, Texts};
 use super::{
     Body, ConnectionsPage, ConsentPage, ErrorPage, Frame, Hidden, Page, Pages, SignInPage,
@@ -33,9 +34,6 @@ const TEMPLATES: [(&str, &str); 6] = [
     (SIGNED_OUT, include_str!("templates/signed-out.html")),
     (ERROR, include_str!("templates/error.html")),
 ];
-
-/// The longest name that is shown in full, in characters; clients may register no longer one.
-const MAX_SHOWN_CHARS: usize = crate::model::Client::MAX_NAME_CHARS;
 
 /// The pages that come with Grantor: English and Korean, no scripts, usable by keyboard, screen
 /// reader and phone.
@@ -276,40 +274,8 @@ fn hidden(fields: &Hidden<'_>) -> Vec<Value> {
     fields.iter().map(|(name, value)| context! { name => *name, value => *value }).collect()
 }
 
-/// A name as it may be shown: on one line, no longer than a name may be, without characters that
-/// cannot be seen or that change the order of others (ATTACKS G09).
+/// A name as it may be shown, or the words for a client that has none.
 fn shown(name: &str, texts: &Texts) -> String {
-    let mut out = String::new();
-    let mut length = 0;
-    for word in name.split(|c: char| c.is_whitespace() || c.is_control()) {
-        let mut letters = word.chars().filter(|c| !is_invisible(*c)).peekable();
-        if letters.peek().is_none() {
-            continue;
-        }
-        if length > 0 {
-            out.push(' ');
-            length += 1;
-        }
-        for letter in letters {
-            if length >= MAX_SHOWN_CHARS {
-                out.push('…');
-                return out;
-            }
-            out.push(letter);
-            length += 1;
-        }
-    }
-    if out.is_empty() {
-        texts.nameless.clone_into(&mut out);
-    }
-    out
-}
-
-/// Characters that take no room or that direct the writing.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-        | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
+    let name = clean(name);
+    if name.is_empty() { texts.nameless.to_owned() } else { name }
 }

@@ -10,6 +10,8 @@
 //! [`ConsentPage::scopes`]), `withdraw-0` ..., `logout`, `error`, `problem`.
 
 mod default;
+mod json;
+mod names;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -17,6 +19,7 @@ mod texts;
 use std::fmt;
 
 pub use self::default::DefaultPages;
+pub(crate) use self::json::json;
 use crate::protocol::authorize::{ClientSummary, Destination};
 
 /// Turns pages into HTML.

@@ -16,6 +16,7 @@ pub enum Refusal {
     ParameterMalformed(&'static str),
     FormExpected,
     FormMalformed,
+    JsonMalformed,
     TooManyParameters,
     BodyTooLarge,
     UriTooLong,
@@ -120,6 +121,7 @@ impl Refusal {
                 "RFC 9110 section 15.5"
             }
             R::ParameterMalformed(_) | R::FormExpected | R::FormMalformed => "RFC 6749 appendix B",
+            R::JsonMalformed => "RFC 8259 section 2",
             R::CredentialsInUri => "RFC 6749 section 2.3.1",
             R::ClientUnknown | R::ClientRemoved | R::ClientNotIdentified => {
                 "RFC 6749 section 2.2, section 5.2"
@@ -200,6 +202,7 @@ impl std::fmt::Display for Refusal {
             }
             R::FormExpected => "the body is not application/x-www-form-urlencoded",
             R::FormMalformed => "the form is not percent-encoded UTF-8",
+            R::JsonMalformed => "the body is not a JSON object of texts and lists of texts",
             R::TooManyParameters => "there are too many parameters",
             R::BodyTooLarge => "the body is too large",
             R::UriTooLong => "the URI is too long",

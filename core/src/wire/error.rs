@@ -41,6 +41,7 @@ pub(crate) const fn on_the_wire(refusal: &Refusal) -> OnTheWire {
         | R::ParameterTooLong(_)
         | R::ParameterMalformed(_)
         | R::FormMalformed
+        | R::JsonMalformed
         | R::TooManyParameters
         | R::CredentialsInUri
         | R::SeveralAuthMethods

@@ -1,8 +1,10 @@
-//! `application/x-www-form-urlencoded`, read strictly (RFC 6749 appendix B).
+//! `application/x-www-form-urlencoded`, read strictly (RFC 6749 appendix B), and the same in JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use percent_encoding::percent_decode;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::protocol::Refusal;
 
@@ -38,6 +40,17 @@ impl<'a> Form<'a> {
         Ok(Self { pairs })
     }
 
+    /// Reads the same out of a JSON object: a text is a value, a list of texts is a parameter that is
+    /// repeated, and `null` is absent.
+    pub(super) fn from_json(input: &[u8]) -> Result<Self, Refusal> {
+        let members: Members = serde_json::from_slice(input).map_err(|_| Refusal::JsonMalformed)?;
+        if members.0.len() > MAX_PARAMETERS {
+            return Err(Refusal::TooManyParameters);
+        }
+        let pairs = members.0.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Ok(Self { pairs: pairs.collect() })
+    }
+
     /// The one value of a parameter. Sent empty it counts as absent, sent twice it is refused
     /// (RFC 6749 section 3.1 and 3.2).
     pub(super) fn get(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
@@ -61,6 +74,46 @@ impl<'a> Form<'a> {
     /// All values of a parameter that may be repeated.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+}
+
+/// The members of a JSON object as pairs. A map would hide that one is there twice, and two readers of
+/// one request must never see two different requests.
+struct Members(Vec<(String, String)>);
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Member {
+    Absent(()),
+    Text(String),
+    List(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts and lists of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((name, member)) = map.next_entry::<String, Member>()? {
+                    match member {
+                        Member::Absent(()) => {}
+                        Member::Text(value) => pairs.push((name, value)),
+                        Member::List(values) => {
+                            pairs.extend(values.into_iter().map(|value| (name.clone(), value)));
+                        }
+                    }
+                }
+                Ok(Members(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
     }
 }
 
@@ -143,5 +196,30 @@ mod tests {
         fn no_input_breaks_the_reader(bytes: Vec<u8>) {
             let _ = Form::parse(&bytes);
         }
+    }
+
+    #[test]
+    fn a_json_object_is_read_as_the_same_form() {
+        let form = Form::from_json(
+            br#"{"a":"1","scope":["x","y"],"none":null,"empty":"","two":"1","two":"2"}"#,
+        )
+        .expect("an object");
+        assert_eq!(form.get("a"), Ok(Some("1")));
+        assert_eq!(form.values("scope").collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(form.get("scope"), Err(Refusal::ParameterRepeated("scope")));
+        assert_eq!(form.get("none"), Ok(None));
+        assert_eq!(form.get("empty"), Ok(None));
+        assert_eq!(form.get("two"), Err(Refusal::ParameterRepeated("two")));
+        for bad in ["", "[]", "1", "{\"a\":1}", "{\"a\":{}}", "{\"a\":[1]}", "{\"a\":true}", "{} x"]
+        {
+            assert_eq!(
+                Form::from_json(bad.as_bytes()).err(),
+                Some(Refusal::JsonMalformed),
+                "{bad}"
+            );
+        }
+        let many = format!("{{\"a\":{:?}}}", vec!["x"; MAX_PARAMETERS + 1]);
+        let many = Form::from_json(many.as_bytes()).err();
+        assert_eq!(many, Some(Refusal::TooManyParameters));
     }
 }

@@ -9,6 +9,26 @@
 //! | `/apps` | GET; POST `/apps/login`, `/apps/withdraw`, `/apps/logout` | connected apps |
 //! | `/style.css` | GET | the style of the pages |
 //! | `/.well-known/oauth-authorization-server` | GET | metadata (RFC 8414) |
+//!
+//! # Pages that the host draws
+//!
+//! With [`Builder::interaction_page`](crate::engine::Builder::interaction_page) a person is sent to a
+//! page of the host, with the parameter `interaction`. The program behind it (a single-page app, a native
+//! app) asks `/interaction?interaction=...` with `Accept: application/json`, and posts JSON to where the
+//! answer says. Each answer names what is to be done, in `next`:
+//!
+//! | `next` | other members | what to do |
+//! |---|---|---|
+//! | `sign_in` | `action`, `fields`, `client`, `username`, `again`, `problem` | ask for name and password; post `fields` with `username` and `password` to `action` |
+//! | `consent` | `action`, `fields`, `client`, `destination`, `username`, `scopes`, `lifetime_days` | ask; post `fields` with `decision` (`allow` or `deny`) and `scope` (a list) to `action` |
+//! | `redirect` | `location` | send the browser there: to the client, or to the host's own sign-in page |
+//! | `error` | `kind`, `error`, `error_description` | tell the user; there is no way on |
+//! | `connections` | `action`, `sign_out`, `fields`, `username`, `connections`, `withdrawn` | `/apps`: show; post `fields` with `client_id` to `action`, or `fields` to `sign_out` |
+//! | `signed_out` | `sign_in` | |
+//!
+//! Requests must carry cookies and come from the issuer's own origin. Redirects between these paths are
+//! followed as they come (`fetch` does). All texts are to be shown as text; names are clean of characters
+//! that cannot be seen. What is checked, and where a code may go, is the same as for the pages.
 
 mod bearer;
 mod client;
@@ -16,6 +36,7 @@ mod cookie;
 pub(crate) mod error;
 mod form;
 mod language;
+pub(crate) mod login;
 pub(crate) mod reply;
 
 use bytes::Bytes;
@@ -23,7 +44,7 @@ use http::{HeaderMap, Method, Request, header};
 
 use self::form::Form;
 use crate::authenticator::Credentials;
-use crate::engine::{Browser, TokenRequest};
+use crate::engine::{AuthorizationServer, Browser, TokenRequest};
 use crate::model::{Authentication, ClientId, Handle, Issuer, ScopeSet, SecretString};
 use crate::protocol::authorize::{AuthorizationRequest, parse_interaction};
 use crate::protocol::client_auth::PresentedClient;
@@ -35,6 +56,7 @@ use crate::protocol::refresh::{self, RefreshRequest};
 use crate::protocol::{Refusal, session};
 
 pub use self::bearer::{Challenge, presented_token};
+pub use self::login::LoginRequest;
 
 /// The largest request body that any endpoint reads, in bytes. An adapter stops reading there and
 /// hands over [`BodyTooLarge`].
@@ -239,10 +261,11 @@ pub(crate) fn is_shared(issuer: &Issuer, path: &str) -> bool {
 /// Reads a request. Where the host has a sign-in page of its own, ours is not there: it would be a
 /// second door.
 pub(crate) fn parse(
-    issuer: &Issuer,
-    host_signs_in: bool,
+    server: &AuthorizationServer,
     request: &Request<Bytes>,
 ) -> Result<Call, Unserved> {
+    let issuer = server.issuer();
+    let host_signs_in = server.login_page().is_some();
     let route = Route::of(request.uri().path(), issuer);
     let Some(route) = route.filter(|route| !(host_signs_in && route.takes_password())) else {
         return Err(Unserved::NotFound);
@@ -254,11 +277,17 @@ pub(crate) fn parse(
     if request.method() == Method::OPTIONS {
         return Ok(Call::Preflight);
     }
-    read(route, issuer, request)
+    let json_too = server.interaction_page().is_some() && route.is_form_of_ours();
+    read(route, issuer, json_too, request)
         .map_err(|refusal| Unserved::Refused { refusal, surface: route.surface() })
 }
 
-fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call, Refusal> {
+fn read(
+    route: Route,
+    issuer: &Issuer,
+    json_too: bool,
+    request: &Request<Bytes>,
+) -> Result<Call, Refusal> {
     let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     if query.len() + request.uri().path().len() > MAX_URI_LEN {
         return Err(Refusal::UriTooLong);
@@ -268,7 +297,7 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
     }
     let query = Form::parse(query.as_bytes())?;
     let form = if request.method() == Method::POST {
-        posted(headers, request.body())?
+        posted(headers, json_too, request.body())?
     } else {
         Form::default()
     };
@@ -342,8 +371,8 @@ fn read(route: Route, issuer: &Issuer, request: &Request<Bytes>) -> Result<Call,
     })
 }
 
-/// The form in a body that says it is one.
-fn posted<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Form<'a>, Refusal> {
+/// The form in a body that says it is one; the same as a JSON object, where the host draws the pages.
+fn posted<'a>(headers: &HeaderMap, json_too: bool, body: &'a Bytes) -> Result<Form<'a>, Refusal> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next(), types.next());
     let content_type = first.filter(|_| second.is_none()).and_then(|value| value.to_str().ok());
@@ -353,10 +382,11 @@ fn posted<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Form<'a>, Refusal>
         let charset = parameter.trim().to_ascii_lowercase();
         charset == "charset=utf-8" || charset == "charset=\"utf-8\""
     };
-    if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") || !utf8 {
-        return Err(Refusal::FormExpected);
+    match media_type.trim().to_ascii_lowercase().as_str() {
+        "application/x-www-form-urlencoded" if utf8 => Form::parse(body),
+        "application/json" if utf8 && json_too => Form::from_json(body),
+        _ => Err(Refusal::FormExpected),
     }
-    Form::parse(body)
 }
 
 /// Refuses what a page of another site posted (ATTACKS G02, G03).

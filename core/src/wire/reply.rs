@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::cookie::Cookie;
 use super::error::{on_the_wire, retry_after};
+use super::login::Then;
 use super::{
-    APPS, APPS_LOGIN, APPS_LOGOUT, APPS_WITHDRAW, INTERACTION, INTERACTION_CONSENT,
-    INTERACTION_LOGIN, RETRY_AFTER_SECONDS, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer,
-    language,
+    APPS, APPS_LOGIN, APPS_LOGOUT, APPS_WITHDRAW, INTERACTION_CONSENT, INTERACTION_LOGIN,
+    RETRY_AFTER_SECONDS, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer, language,
 };
 use crate::engine::{AuthorizationServer, Connection};
 use crate::model::{Account, Handle, Secret, SecretString};
@@ -32,11 +32,13 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) struct Replies<'a> {
     server: &'a AuthorizationServer,
     headers: &'a HeaderMap,
+    /// Whether a program draws the pages.
+    json: bool,
 }
 
 impl<'a> Replies<'a> {
-    pub(crate) const fn to(server: &'a AuthorizationServer, headers: &'a HeaderMap) -> Self {
-        Self { server, headers }
+    pub(crate) fn to(server: &'a AuthorizationServer, headers: &'a HeaderMap) -> Self {
+        Self { server, headers, json: speaks_json(server, headers) }
     }
 
     // ---- JSON -----------------------------------------------------------------------------
@@ -155,12 +157,12 @@ impl<'a> Replies<'a> {
             Some((_, "")) => "",
             Some(_) => "&",
         };
-        self.see_other(&format!("{uri}{divider}{parameters}"))
+        self.away(&format!("{uri}{divider}{parameters}"))
     }
 
-    /// Sends the browser to the page of a pending authorization, or to the host's own sign-in.
+    /// Sends the browser to the page of a pending authorization.
     pub(crate) fn to_interaction(self, interaction: &Interaction) -> Reply {
-        let reply = self.see_other(&self.interaction_url(&interaction.handle));
+        let reply = self.see_other(&self.target(&Then::Interaction(&interaction.handle)));
         self.with_browser(reply, &interaction.browser)
     }
 
@@ -172,20 +174,7 @@ impl<'a> Replies<'a> {
         again: bool,
         asked: Option<&Interaction>,
     ) -> Reply {
-        let mut parameters = form_urlencoded::Serializer::new(String::new());
-        parameters.append_pair("return_to", &self.target(then));
-        if again {
-            parameters.append_pair("reauthenticate", "true");
-        }
-        let hint = asked.and_then(|interaction| interaction.login_hint.as_deref());
-        let locales = asked.and_then(|interaction| interaction.ui_locales.as_deref());
-        for (name, value) in [("login_hint", hint), ("ui_locales", locales)] {
-            if let Some(value) = value {
-                parameters.append_pair(name, value);
-            }
-        }
-        let divider = if login_page.contains('?') { '&' } else { '?' };
-        self.see_other(&format!("{login_page}{divider}{}", parameters.finish()))
+        self.away(&self.server.login_address(login_page, then, again, asked))
     }
 
     pub(crate) fn signed_in(self, session: &Handle, then: &Then<'_>) -> Reply {
@@ -200,15 +189,24 @@ impl<'a> Replies<'a> {
         self.see_other(&format!("{}?withdrawn", self.path(APPS)))
     }
 
+    /// The next step here: for a person on the host's page, if it has one.
     fn target(self, then: &Then<'_>) -> String {
         match then {
-            Then::Interaction(handle) => self.interaction_url(handle),
             Then::Connections => self.path(APPS),
+            Then::Interaction(handle) => {
+                let drawn = self.server.interaction_address(handle).filter(|_| !self.json);
+                drawn.unwrap_or_else(|| self.server.interaction_path(handle))
+            }
         }
     }
 
-    fn interaction_url(self, handle: &Handle) -> String {
-        format!("{}?interaction={}", self.path(INTERACTION), handle.encode().expose())
+    /// Sends the browser elsewhere. A program is told the address: it cannot follow to another site,
+    /// and its browser has to.
+    fn away(self, target: &str) -> Reply {
+        if self.json {
+            return json_reply(StatusCode::OK, &json!({ "next": "redirect", "location": target }));
+        }
+        self.see_other(target)
     }
 
     /// 303 and nothing else: a browser must never post the user's password on (RFC 9700 section
@@ -235,6 +233,9 @@ impl<'a> Replies<'a> {
         username: Option<&str>,
         problem: Option<&Refusal>,
     ) -> Reply {
+        if self.is_drawn_elsewhere() {
+            return self.to_interaction(interaction);
+        }
         let handle = interaction.handle.encode();
         let action = self.path(INTERACTION_LOGIN);
         let username = username.or(interaction.login_hint.as_deref()).unwrap_or_default();
@@ -255,6 +256,9 @@ impl<'a> Replies<'a> {
     pub(crate) fn consent(self, prompt: &ConsentPrompt) -> Reply {
         let policy = self.server.policy();
         let interaction = &prompt.interaction;
+        if self.is_drawn_elsewhere() {
+            return self.to_interaction(interaction);
+        }
         let language = self.language(interaction.ui_locales.as_deref());
         let handle = interaction.handle.encode();
         let action = self.path(INTERACTION_CONSENT);
@@ -404,13 +408,21 @@ impl<'a> Replies<'a> {
         }
         let origin = self.server.issuer().origin();
         let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+        let status = refusal.map_or(200, |refusal| on_the_wire(refusal).page_status());
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        if self.json {
+            let mut view = crate::pages::json(&body);
+            if let (Some(refusal), Value::Object(members)) = (refusal, &mut view) {
+                let row = on_the_wire(refusal);
+                members.insert("error".into(), row.code.into());
+                members.insert("error_description".into(), row.description(refusal).into());
+            }
+            return wait(json_reply(status, &view), refusal.and_then(retry_after));
+        }
         let page = Page { frame: Frame { stylesheet: &stylesheet, host }, body };
         let html = self.server.pages().render(&page, self.language(ui_locales));
         let mut reply = Response::new(Bytes::from(html));
-        if let Some(refusal) = refusal {
-            let status = on_the_wire(refusal).page_status();
-            *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        }
+        *reply.status_mut() = status;
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         reply.headers_mut().insert(header::CONTENT_TYPE, html);
         let reply = wait(reply, refusal.and_then(retry_after));
@@ -465,6 +477,11 @@ impl<'a> Replies<'a> {
         reply
     }
 
+    /// Whether a person should see a page of the host here.
+    fn is_drawn_elsewhere(self) -> bool {
+        !self.json && self.server.interaction_page().is_some()
+    }
+
     fn path(self, path: &str) -> String {
         format!("{}{path}", self.server.issuer().path())
     }
@@ -483,11 +500,15 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// Where a sign-in leads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Then<'a> {
-    Interaction(&'a Handle),
-    Connections,
+/// Whether the answer is for a program that draws the pages itself: the host has such pages, and the
+/// request accepts JSON and not HTML.
+fn speaks_json(server: &AuthorizationServer, headers: &HeaderMap) -> bool {
+    let accepts = |wanted: &str| {
+        let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+        let mut types = lines.flat_map(|line| line.split(',')).filter_map(|t| t.split(';').next());
+        types.any(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
+    };
+    server.interaction_page().is_some() && accepts("application/json") && !accepts("text/html")
 }
 
 fn sign_in_problem(refusal: &Refusal) -> Option<SignInProblem> {
