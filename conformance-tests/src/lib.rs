@@ -3,6 +3,8 @@
 //! * [`storage`]: for authors of storage backends: the contract, clause by clause.
 //! * [`protocol`]: for authors of storage backends and for whoever embeds the server: random walks of
 //!   clients, users and thieves, checked against a reference model.
+//! * `adapter`, with the feature of that name: for authors of adapters for web frameworks: one flow through
+//!   all of them.
 //! * [`requirements`]: what is required of a server, by id, and which test shows it.
 //! * `redis`, with the feature of that name: for authors of stores on Redis: real servers for tests, and
 //!   what goes wrong with them.
@@ -10,6 +12,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
+#[cfg(feature = "adapter")]
+pub mod adapter;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -60,16 +60,31 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.server.clone();
-        Box::pin(async move {
-            let Ok(request) = read(request).await else {
-                // The client went away, or lied about the length of its body.
-                return Ok(plain(StatusCode::BAD_REQUEST));
-            };
-            let answer = tokio::spawn(async move { server.handle(request).await }).await;
-            Ok(answer
-                .map_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR), |r| r.map(Full::new)))
-        })
+        Box::pin(async move { Ok(answer(&server, request).await.map(Full::new)) })
     }
+}
+
+/// Answers one request: all that an adapter does around
+/// [`AuthorizationServer::handle`], for those that convert to and from the types of a framework.
+///
+/// The body is read up to [`MAX_BODY_LEN`] and no further. From then on the request is answered to its
+/// end, even if the future that this returns is dropped, and a panic becomes a response with status
+/// 500. It needs a tokio runtime.
+///
+/// Who asks is told by a [`PeerAddr`], or a [`SocketAddr`], in the request's extensions, and who is
+/// signed in at the host by an [`Authentication`](grantor::model::Authentication).
+pub async fn answer<B>(server: &AuthorizationServer, request: Request<B>) -> Response<Bytes>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Ok(request) = read(request).await else {
+        // The client went away, or lied about the length of its body.
+        return plain(StatusCode::BAD_REQUEST);
+    };
+    let server = server.clone();
+    let answer = tokio::spawn(async move { server.handle(request).await }).await;
+    answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// The request with its body in memory, or marked as too large. Reading stops at the bound.
@@ -93,8 +108,8 @@ where
     Ok(Request::from_parts(parts, body))
 }
 
-fn plain(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::new(Bytes::new()));
+fn plain(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -154,23 +154,20 @@ impl Browser {
         copy
     }
 
+    /// A request with the cookies that belong to the address.
+    pub(crate) fn with_cookies(&self, call: Call) -> Call {
+        let Ok(url) = Url::parse(&call.url) else { return call };
+        let cookies: Vec<String> = self
+            .jar
+            .get_request_values(&url)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if cookies.is_empty() { call } else { call.header(header::COOKIE, &cookies.join("; ")) }
+    }
+
     /// One request, with the cookies that belong to the address.
-    pub(crate) async fn send(
-        &mut self,
-        line: &Line<'_>,
-        mut call: Call,
-    ) -> Result<Reply, WireError> {
-        if let Ok(url) = Url::parse(&call.url) {
-            let cookies: Vec<String> = self
-                .jar
-                .get_request_values(&url)
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            if !cookies.is_empty() {
-                call = call.header(header::COOKIE, &cookies.join("; "));
-            }
-        }
-        let reply = line.send(call).await?;
+    pub(crate) async fn send(&mut self, line: &Line<'_>, call: Call) -> Result<Reply, WireError> {
+        let reply = line.send(self.with_cookies(call)).await?;
         if let Ok(url) = Url::parse(&reply.url) {
             for value in reply.headers.get_all(header::SET_COOKIE) {
                 // What a browser would refuse to keep is not kept.

@@ -4,7 +4,7 @@
 //! check after another; each is of one or more requirements of the [catalogue](crate::requirements).
 //! The binary `grantor-conformance` is a command line around it.
 
-mod browser;
+pub(crate) mod browser;
 mod catalogue;
 mod check;
 mod checks;
@@ -12,8 +12,9 @@ pub mod cli;
 pub mod config;
 mod discovery;
 mod evidence;
-mod page;
-mod probe;
+pub mod ours;
+pub(crate) mod page;
+pub(crate) mod probe;
 mod progress;
 mod registration;
 pub mod report;
@@ -21,7 +22,7 @@ mod run;
 mod secrets;
 mod verdict;
 mod waivers;
-mod wire;
+pub(crate) mod wire;
 
 pub use catalogue::Requirement;
 pub use check::{Check, Kind, Subject};

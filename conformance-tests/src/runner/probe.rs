@@ -73,7 +73,7 @@ impl<'a> Line<'a> {
 /// An authorization request under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    endpoint: String,
+    pub(crate) endpoint: String,
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) verifier: String,
     pub(crate) state: String,

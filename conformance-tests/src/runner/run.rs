@@ -82,6 +82,14 @@ pub trait Observer {
     fn note(&mut self, text: &str);
 }
 
+/// Nobody looks on.
+impl Observer for () {
+    fn started(&mut self, _: usize) {}
+    fn began(&mut self, _: &str, _: &[&str]) {}
+    fn ended(&mut self, _: &[CheckResult]) {}
+    fn note(&mut self, _: &str) {}
+}
+
 /// Everything that a run has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {

@@ -7,10 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use grantor_conformance::runner::Secret;
 use grantor_conformance::runner::config::{Client, Config, Role};
+use grantor_conformance::runner::ours::CALLBACK;
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::front::CALLBACK;
 
 /// The binary that was built beside this test.
 fn binary() -> PathBuf {

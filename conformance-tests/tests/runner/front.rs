@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use grantor::model::{Account, Policy, ScopeDefinition, ScopeSet, Subject};
-use grantor::protocol::register::{Registered, Registration};
 use grantor::resource::Guard;
 use grantor::storage::MemoryStorage;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
-use grantor_conformance::runner::config::{Client, Config, Role};
-use grantor_conformance::runner::{CheckResult, Observer, Options, Report, RunError, Secret, run};
+use grantor_conformance::runner::config::Config;
+use grantor_conformance::runner::ours::furnish;
+use grantor_conformance::runner::{Options, Report, RunError, Secret, run};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
@@ -24,7 +24,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::spoil::{Answered, Asked, Spoil};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
-pub(crate) const CALLBACK: &str = "https://client.example/callback";
 
 #[derive(Debug)]
 struct Users;
@@ -96,7 +95,8 @@ impl Front {
         config.user.password = Some(Secret::new(PASSWORD));
         let registrar = shape.registers.then(|| format!("{origin}/register"));
         if registrar.is_none() {
-            furnish(&server, &mut config).await;
+            let both: ScopeSet = "read write".parse().expect("scopes");
+            furnish(&server, &both, &mut config).await;
         }
         let spoil = Arc::new(Mutex::new(Spoil::default()));
         let (tls, authority) = shape.tls.then(certified).unzip();
@@ -123,62 +123,7 @@ impl Front {
     }
 
     pub(crate) async fn run(&self, options: &Options) -> Result<Report, RunError> {
-        run(options, &mut Quiet).await
-    }
-}
-
-/// Nobody looks on.
-pub(crate) struct Quiet;
-
-impl Observer for Quiet {
-    fn started(&mut self, _: usize) {}
-    fn began(&mut self, _: &str, _: &[&str]) {}
-    fn ended(&mut self, _: &[CheckResult]) {}
-    fn note(&mut self, _: &str) {}
-}
-
-/// A client of each role.
-async fn furnish(server: &AuthorizationServer, config: &mut Config) {
-    let both: ScopeSet = "read write".parse().expect("scopes");
-    let confidential = |name: &str| Registration::confidential(name, CALLBACK, both.clone());
-    let public = |name: &str, uri: &str| Registration::public(name, uri, both.clone());
-    let several =
-        vec![CALLBACK.to_owned(), format!("{CALLBACK}/other"), format!("{CALLBACK}?a=1&b=%2F")];
-    for (role, registration) in [
-        (Role::Confidential, confidential("Conformance confidential")),
-        (
-            Role::ConfidentialOther,
-            Registration { pkce_optional: true, ..confidential("Conformance confidential other") },
-        ),
-        (Role::Public, public("Conformance public", CALLBACK)),
-        (Role::PublicOther, public("Conformance public other", CALLBACK)),
-        (Role::Native, public("Conformance native", "http://127.0.0.1/callback")),
-        (
-            Role::Several,
-            Registration { redirect_uris: several, ..confidential("Conformance several") },
-        ),
-        (Role::Service, Registration::service("Conformance service", both.clone())),
-        (
-            Role::ResourceServer,
-            Registration {
-                resource_server: true,
-                ..Registration::service("Conformance resource", both.clone())
-            },
-        ),
-    ] {
-        let registered = server.register_client(&registration).await.expect("registered");
-        config.clients.insert(role, client(&registered, &registration));
-    }
-}
-
-fn client(registered: &Registered, registration: &Registration) -> Client {
-    Client {
-        id: registered.client.id.as_str().to_owned(),
-        secret: registered.client_secret.as_ref().map(|secret| Secret::new(secret.expose())),
-        auth: None,
-        redirect_uris: registration.redirect_uris.clone(),
-        scope: None,
-        name: Some(registration.name.clone()),
+        run(options, &mut ()).await
     }
 }
 

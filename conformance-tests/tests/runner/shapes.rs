@@ -1,12 +1,12 @@
 //! Servers of other shapes: with TLS, with a path, with clients that register themselves, without metadata.
 
 use grantor_conformance::runner::config::Endpoint;
+use grantor_conformance::runner::ours::conforms;
 use grantor_conformance::runner::{Options, Report, Verdict};
 use http::header;
 use serde_json::json;
 
 use crate::front::{Front, Shape};
-use crate::ours::passes;
 use crate::spoil::{Answered, Spoil, get};
 
 fn verdicts(report: &Report, ids: &[&str]) -> Vec<Verdict> {
@@ -19,7 +19,7 @@ async fn with_tls() {
     let front = Front::shaped(Shape { tls: true, ..Shape::default() }).await;
     let options = Options { strict: true, ..front.options() };
     let report = front.run(&options).await.expect("a report");
-    passes(&report);
+    conforms(&report);
     let of_tls = [
         "6749-013", "6749-031", "6749-078", "7009-002", "7662-001", "8414-001", "OA21-001",
         "HTTP-001",
@@ -46,7 +46,7 @@ async fn with_a_path() {
         let front = Front::shaped(Shape { path, ..Shape::default() }).await;
         let report = front.run(&Options { strict: true, ..front.options() }).await;
         let report = report.expect("a report");
-        passes(&report);
+        conforms(&report);
         let slash = if path.ends_with('/') { Verdict::Pass } else { Verdict::NotApplicable };
         assert_eq!(verdicts(&report, &["8414-008", "8414-009"]), [Verdict::Pass, slash]);
         assert!(report.metadata.iter().all(|url| url.ends_with("/oauth-authorization-server/t1")));
@@ -57,7 +57,7 @@ async fn with_a_path() {
 async fn with_clients_that_register_themselves() {
     let front = Front::shaped(Shape { registers: true, ..Shape::default() }).await;
     let report = front.run(&front.options()).await.expect("a report");
-    passes(&report);
+    conforms(&report);
     assert_eq!(report.clients.len(), 7);
     let registration = report.results.iter().filter(|result| result.subject == "Registration");
     assert!(registration.clone().count() >= 15);

@@ -70,7 +70,7 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         before("one of several redirect URIs is guessed", &["6749-026", "OA21-011"], |_, asked| {
             if asked.is("GET", "/authorize") && back_to(asked).is_none() {
-                repaired(asked, "redirect_uri", crate::front::CALLBACK);
+                repaired(asked, "redirect_uri", grantor_conformance::runner::ours::CALLBACK);
             }
             None
         }),

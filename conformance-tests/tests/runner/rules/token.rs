@@ -304,7 +304,7 @@ pub(super) fn rules() -> Vec<Rule> {
         before("any redirect_uri redeems", &["6749-049", "6749-077", "OA21-023"], |_, asked| {
             asked.post("/token", |form| {
                 if get(form, "code").is_some() {
-                    set(form, "redirect_uri", crate::front::CALLBACK);
+                    set(form, "redirect_uri", grantor_conformance::runner::ours::CALLBACK);
                 }
             });
             None

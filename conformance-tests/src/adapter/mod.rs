@@ -1,0 +1,125 @@
+//! For authors of adapters: one black-box flow, over real connections, through any web framework.
+//!
+//! An adapter's test is a program in its framework, and one line:
+//!
+//! ```ignore
+//! use grantor_conformance::adapter::{CalendarWrite, SIGNED_IN, Site};
+//!
+//! /// Serves until the process ends.
+//! fn serve(site: Site) { /* ... */ }
+//!
+//! grantor_conformance::adapter_suite!(serve);
+//! ```
+//!
+//! This makes one `#[test]` of each thing that an adapter can get wrong. The program listens at
+//! [`Site::address`] and has:
+//!
+//! | request | answer |
+//! |---|---|
+//! | whatever [`Site::server`] answers | that, by the adapter |
+//! | `GET /events` | the subject of the token, as text, behind the adapter's guard for scopes as values: [`Site::guard`] and [`READ`] |
+//! | `POST /events` | the same, by the adapter's extractor for scopes as types: [`CalendarWrite`] |
+//! | `GET /unguarded` | not that: the handler of `GET /events`, and no guard |
+//! | anything else | 404 of the framework |
+//!
+//! A request with the header [`SIGNED_IN`] is one of a user whom the host has signed in:
+//! [`Site::signed_in`] says who that is, and the program tells the server in the way of its framework.
+//!
+//! The oracle is the server itself: what comes back over the connection is compared with what
+//! [`AuthorizationServer::handle`] and [`Guard::check`] answer in this process, header by header.
+
+mod connection;
+mod exchange;
+mod fidelity;
+mod flow;
+mod guards;
+mod host;
+mod stage;
+mod users;
+
+use std::net::SocketAddr;
+
+use grantor::AuthorizationServer;
+use grantor::model::{Authentication, Subject};
+use grantor::resource::{Guard, RequiredScope};
+
+pub use self::connection::{
+    a_panic_is_answered, a_request_is_answered_to_its_end, broken_requests_break_nothing,
+    no_body_is_read_without_end, the_peer_is_the_one_of_the_connection,
+};
+pub use self::fidelity::{answers_are_those_of_the_server, issuers_with_a_path_are_served};
+pub use self::flow::{the_runner_finds_nothing, the_whole_flow};
+pub use self::guards::{challenges_are_those_of_the_guard, no_guard_is_no_open_door};
+pub use self::host::the_host_says_who_is_signed_in;
+
+/// The scope of `GET /events`.
+pub const READ: &str = "calendar.read";
+/// The scope of `POST /events`.
+pub const WRITE: &str = "calendar.write";
+/// The header of a request whose user the host has signed in: the subject.
+pub const SIGNED_IN: &str = "x-signed-in";
+
+/// [`WRITE`] as a type.
+#[derive(Clone, Copy, Debug)]
+pub struct CalendarWrite;
+
+impl RequiredScope for CalendarWrite {
+    const SCOPE: &'static str = WRITE;
+}
+
+/// What the program under test is made of.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it mounts.
+    pub server: AuthorizationServer,
+    /// What it protects `/events` with.
+    pub guard: Guard,
+}
+
+impl Site {
+    /// Who a request comes from whose [`SIGNED_IN`] header has this value.
+    pub fn signed_in(&self, header: &str) -> Option<Authentication> {
+        let subject = Subject::parse(header).ok()?;
+        Some(Authentication { subject, auth_time: self.server.now() })
+    }
+}
+
+/// The program of an adapter's test: serves until the process ends.
+pub type Serve = fn(Site);
+
+/// The tests of an adapter, over the program that `$serve`, a `fn(Site)`, runs. See
+/// [the module](mod@crate::adapter).
+#[macro_export]
+macro_rules! adapter_suite {
+    ($serve:expr) => {
+        $crate::adapter_suite!(
+            @tests $serve,
+            the_whole_flow,
+            the_runner_finds_nothing,
+            answers_are_those_of_the_server,
+            issuers_with_a_path_are_served,
+            challenges_are_those_of_the_guard,
+            no_guard_is_no_open_door,
+            the_host_says_who_is_signed_in,
+            the_peer_is_the_one_of_the_connection,
+            no_body_is_read_without_end,
+            broken_requests_break_nothing,
+            a_request_is_answered_to_its_end,
+            a_panic_is_answered,
+        );
+    };
+    (@tests $serve:expr, $($name:ident,)+) => {
+        mod adapter {
+            use super::*;
+
+            $(
+                #[test]
+                fn $name() {
+                    $crate::adapter::$name($serve);
+                }
+            )+
+        }
+    };
+}
