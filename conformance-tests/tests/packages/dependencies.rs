@@ -169,6 +169,7 @@ const HEAVY: &[(&str, &[&str])] = &[
 /// Which of these a package may bring, and nothing else.
 const MAY_BRING: &[(&str, &[&str])] = &[
     ("grantor", &[]),
+    ("grantor-actix-web", &["actix-http", "actix-rt", "actix-web", "tokio"]),
     ("grantor-axum", &["axum", "axum-core", "hyper", "tokio", "tower"]),
     // The driver of Redis needs a runtime, and its servers are reached over TLS.
     ("grantor-redis", &["redis", "rustls", "tokio"]),

@@ -6,6 +6,7 @@ use crate::cargo::workspace;
 
 /// All of them: whoever adds one says here what it is for.
 const FEATURES: &[(&str, &str, &str)] = &[
+    ("grantor-conformance", "adapter", "one flow through an adapter for a web framework"),
     (
         "grantor-conformance",
         "redis",

@@ -20,6 +20,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // chrono: a `Timestamp` is made from its instants and gives them. serde_json: an account's claims are any JSON,
     // and so are the events of a trace.
     ("grantor", &["bytes", "chrono", "http", "serde_core", "serde_json"]),
+    // Which depends on version 0.2 of http; ours is the one of the response that a `Challenge` is.
+    ("grantor-actix-web", &["actix_http", "actix_service", "actix_web", "bytes", "http"]),
     ("grantor-axum", &["axum", "axum_core", "http"]),
     // proptest: walks are a strategy, which a test of one's own may combine.
     ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),

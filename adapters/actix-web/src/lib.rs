@@ -1,0 +1,55 @@
+//! Grantor for [actix-web](https://docs.rs/actix-web) 4.
+//!
+//! * [`configure`]: the authorization server, for `App::configure`.
+//! * [`RequireScope`]: a middleware for the routes of a resource server, and [`Token`] for what it
+//!   found.
+//! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
+//!
+//! Who is signed in at the host is said by a middleware that puts an
+//! [`Authentication`] into the request's extensions.
+//!
+#![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
+
+mod convert;
+mod protect;
+
+use actix_web::guard::fn_guard;
+use actix_web::web::{self, Payload, ServiceConfig};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use grantor::AuthorizationServer;
+use grantor::model::Authentication;
+
+pub use self::protect::{Bearer, Challenge, Protected, RequireScope, Token};
+
+/// The authorization server, for [`App::configure`](actix_web::App::configure). Its paths follow from
+/// the issuer, so that the metadata is right; every other path is left to the routes after it.
+///
+/// Where a request comes from is told by the connection, never by a header.
+pub fn configure(
+    server: &AuthorizationServer,
+) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + use<> {
+    let server = server.clone();
+    move |config| {
+        // A pattern would be matched with the decoded path, and could not be written for each issuer.
+        let paths = server.paths();
+        let ours = fn_guard(move |context| {
+            let path = context.head().uri.path();
+            paths.iter().any(|ours| ours == path)
+        });
+        let answer = move |request, body| answer(server.clone(), request, body);
+        config.service(web::resource("/{path:.*}").guard(ours).to(answer));
+    }
+}
+
+async fn answer(server: AuthorizationServer, request: HttpRequest, body: Payload) -> HttpResponse {
+    let Ok(mut asked) = convert::request(&request, body) else {
+        return HttpResponse::BadRequest().finish();
+    };
+    if let Some(peer) = request.peer_addr() {
+        asked.extensions_mut().insert(peer);
+    }
+    if let Some(authentication) = request.extensions().get::<Authentication>() {
+        asked.extensions_mut().insert(authentication.clone());
+    }
+    convert::response(grantor_tower::answer(&server, asked).await)
+}
