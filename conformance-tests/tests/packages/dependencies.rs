@@ -171,6 +171,8 @@ const MAY_BRING: &[(&str, &[&str])] = &[
     ("grantor", &[]),
     ("grantor-actix-web", &["actix-http", "actix-rt", "actix-web", "tokio"]),
     ("grantor-axum", &["axum", "axum-core", "hyper", "tokio", "tower"]),
+    // It is a client of HTTP.
+    ("grantor-introspection", &["hyper", "rustls", "tokio"]),
     // The driver of Redis needs a runtime, and its servers are reached over TLS.
     ("grantor-redis", &["redis", "rustls", "tokio"]),
     ("grantor-sled", &["sled"]),

@@ -25,6 +25,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("grantor-axum", &["axum", "axum_core", "http"]),
     // proptest: walks are a strategy, which a test of one's own may combine.
     ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),
+    ("grantor-introspection", &[]),
     // The driver's errors.
     ("grantor-redis", &["redis"]),
     ("grantor-sled", &[]),
