@@ -6,14 +6,18 @@
 //! * `adapter`, with the feature of that name: for authors of adapters for web frameworks: one flow through
 //!   all of them.
 //! * [`requirements`]: what is required of a server, by id, and which test shows it.
-//! * `redis`, with the feature of that name: for authors of stores on Redis: real servers for tests, and
-//!   what goes wrong with them.
+//! * `redis` and `postgres`, with the features of these names: for authors of stores on Redis or on
+//!   PostgreSQL: real servers for tests, and what goes wrong with them.
 //! * `runner`, with the feature of that name: the black-box runner, the binary `grantor-conformance`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 #[cfg(feature = "adapter")]
 pub mod adapter;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod ground;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;

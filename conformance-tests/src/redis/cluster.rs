@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::ground::BUS;
 use super::network::Network;
 use super::options::Options;
 use super::proxy::FaultProxy;
-use super::server::{Server, fields, wait_for};
+use super::server::{Server, fields};
 use super::slots::{SLOTS, SlotMove, slot_of};
+use crate::ground::{BUS, wait_for};
 
 /// How a Cluster is to be: [`Cluster::options`].
 #[derive(Debug, Clone)]

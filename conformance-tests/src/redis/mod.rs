@@ -33,7 +33,6 @@
 //! The default port 6379 is never used, so a Redis of the machine itself is left alone.
 
 mod cluster;
-mod ground;
 mod lane;
 mod network;
 mod options;
@@ -74,5 +73,5 @@ pub fn shared_server() -> &'static Server {
 pub fn unique_prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("t{}-{number}-{:08x}:", std::process::id(), ground::random() >> 32)
+    format!("t{}-{number}-{:08x}:", std::process::id(), crate::ground::random() >> 32)
 }

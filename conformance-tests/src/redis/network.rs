@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ground::{Place, random};
+use crate::ground::{Place, random};
 
 /// Why there can be no [`Network`] here: for a test to print when it cannot be done.
 #[derive(Debug, Clone)]

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::ground::{BUS, Place, Port};
 use super::network::Site;
 use super::proxy::FaultProxy;
 use super::server::Server;
 use super::tls::Tls;
+use crate::ground::{BUS, Place, Port};
 
 /// When the append-only file is written through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::ground::Port;
 use super::lane;
 use super::options::Options;
 use super::resp::Value;
-use super::server::{PATIENCE, Server};
+use super::server::Server;
+use crate::ground::{PATIENCE, Port};
 
 /// What happens to one command.
 ///

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ground::Port;
 use super::network::Network;
 use super::options::{OPERATOR, Options};
 use super::proxy::FaultProxy;
 use super::resp::Value;
-use super::server::{Server, wait_for};
+use super::server::Server;
+use crate::ground::{Port, wait_for};
 
 /// The name under which the sentinels know the primary.
 const NAME: &str = "mymaster";

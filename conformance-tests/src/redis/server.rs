@@ -1,50 +1,25 @@
 //! One process of Redis.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::ground::{Place, Port};
 use super::network::Site;
 use super::options::{OPERATOR, Options};
 use super::resp::{self, Value};
+use crate::ground::{PATIENCE, Place, Port, tail, wait_for};
 
-/// How long anything may take before it is a failure. A slow machine is no failure, so this is long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a server may take for one command of the stage.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Between two looks at something that is awaited.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// Looks until `look` finds what it looks for, and fails with `diagnosis` when it never does.
-pub(super) fn wait_for<T>(
-    what: &str,
-    mut look: impl FnMut() -> Option<T>,
-    diagnosis: impl FnOnce() -> String,
-) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: not within {} seconds\n{}",
-            PATIENCE.as_secs(),
-            diagnosis()
-        );
-        std::thread::sleep(PAUSE);
-    }
-}
 
 /// A `redis-server` of its own, with a directory and a port of its own, on the loopback interface.
 ///
@@ -428,17 +403,7 @@ impl Server {
     /// The end of what it has written to its log, over all its restarts.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        const TAIL: u64 = 8 * 1024;
-        let read = || -> io::Result<String> {
-            let mut file = File::open(self.place.file("log"))?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let log = read().unwrap_or_else(|error| format!("no log: {error}"));
-        format!("--- log of {}\n{}\n---", self.addr(), log.trim_end())
+        tail(&self.place.file("log"), &self.addr().to_string())
     }
 }
 

@@ -9,6 +9,11 @@ const FEATURES: &[(&str, &str, &str)] = &[
     ("grantor-conformance", "adapter", "one flow through an adapter for a web framework"),
     (
         "grantor-conformance",
+        "postgres",
+        "real PostgreSQL for tests: servers, and what goes wrong with them",
+    ),
+    (
+        "grantor-conformance",
         "redis",
         "real Redis for tests: servers, and what goes wrong with them",
     ),
