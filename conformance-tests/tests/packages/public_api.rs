@@ -35,8 +35,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The parts of a program: what they make public is for its own tests.
-const PROGRAMS: &[&str] = &["grantor-server"];
+/// The parts of a program, and what is to be read and not to be used: what they make public is for their own
+/// tests.
+const PROGRAMS: &[&str] = &["grantor-example-postgres", "grantor-server"];
 
 /// Where rustdoc has described every library of the workspace.
 static DESCRIPTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
