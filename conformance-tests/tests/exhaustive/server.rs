@@ -602,8 +602,8 @@ impl EntropySource for Stage {
 struct NoPages;
 
 impl Pages for NoPages {
-    fn languages(&self) -> &[&'static str] {
-        &["en"]
+    fn languages(&self) -> Vec<&str> {
+        vec!["en"]
     }
 
     fn render(&self, _page: &Page<'_>, _language: &str) -> String {

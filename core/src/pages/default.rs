@@ -1,5 +1,6 @@
 //! The pages that come with Grantor.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use minijinja::value::{Kwargs, Serde};
@@ -7,6 +8,9 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value, context,
 };
 
+use serde_json::Value as Json;
+
+use super::custom::CustomPages;
 use super::names::clean;
 use super::texts::{ENGLISH, ErrorTexts, KOREAN, Texts};
 use super::{
@@ -16,8 +20,7 @@ use super::{
 use crate::model::RedirectUriKind;
 use crate::protocol::authorize::ClientSummary;
 
-const LANGUAGES: [&str; 2] = [ENGLISH.lang, KOREAN.lang];
-const STYLE: &str = include_str!("templates/style.css");
+pub(super) const STYLE: &str = include_str!("templates/style.css");
 
 const LAYOUT: &str = "layout.html";
 const SIGN_IN: &str = "sign-in.html";
@@ -26,7 +29,7 @@ const CONNECTIONS: &str = "connections.html";
 const SIGNED_OUT: &str = "signed-out.html";
 const ERROR: &str = "error.html";
 
-const TEMPLATES: [(&str, &str); 6] = [
+pub(super) const TEMPLATES: [(&str, &str); 6] = [
     (LAYOUT, include_str!("templates/layout.html")),
     (SIGN_IN, include_str!("templates/sign-in.html")),
     (CONSENT, include_str!("templates/consent.html")),
@@ -36,54 +39,90 @@ const TEMPLATES: [(&str, &str); 6] = [
 ];
 
 /// The pages that come with Grantor: English and Korean, no scripts, usable by keyboard, screen
-/// reader and phone.
+/// reader and phone. Their look and their words can be changed, see [`customize`](Self::customize).
 pub struct DefaultPages {
     templates: Environment<'static>,
-    english: Value,
-    korean: Value,
+    /// Never empty.
+    languages: Vec<Language>,
+    style: Cow<'static, str>,
+}
+
+/// All texts of a language, for us and for the templates.
+struct Language {
+    texts: Texts<String>,
+    t: Value,
+}
+
+impl Language {
+    fn new(texts: Texts<String>) -> Self {
+        let t = Value::from(Serde(&texts));
+        Self { texts, t }
+    }
 }
 
 impl DefaultPages {
     /// The pages as they come.
     pub fn new() -> Self {
+        let templates = TEMPLATES.map(|(name, source)| (name, Cow::Borrowed(source)));
+        // Both always succeed: the tests put them together and render every page.
+        let languages = built_in().map(|texts| read(texts).ok()).into_iter().flatten().collect();
+        Self::assemble(templates, languages, STYLE.into()).unwrap_or_else(|_| Self {
+            templates: Environment::empty(),
+            languages: Vec::new(),
+            style: STYLE.into(),
+        })
+    }
+
+    /// The pages with a look and words of your own.
+    pub fn customize() -> CustomPages {
+        CustomPages::new()
+    }
+
+    pub(super) fn assemble(
+        sources: impl IntoIterator<Item = (&'static str, Cow<'static, str>)>,
+        languages: Vec<Texts<String>>,
+        style: Cow<'static, str>,
+    ) -> Result<Self, Error> {
         // Without the built-in filters no template can declare anything safe; what is not a text of
         // ours is escaped.
         let mut templates = Environment::empty();
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.add_filter("fill", fill);
-        for (name, source) in TEMPLATES {
-            // All of them compile: the tests render every one.
-            let _ = templates.add_template(name, source);
+        for (name, source) in sources {
+            match source {
+                Cow::Borrowed(source) => templates.add_template(name, source)?,
+                Cow::Owned(source) => templates.add_template_owned(name, source)?,
+            }
         }
-        Self {
-            templates,
-            english: Value::from(Serde(&ENGLISH)),
-            korean: Value::from(Serde(&KOREAN)),
-        }
+        let languages = languages.into_iter().map(Language::new).collect();
+        Ok(Self { templates, languages, style })
     }
 
-    fn texts(&self, language: &str) -> (&'static Texts, &Value) {
-        if language.eq_ignore_ascii_case(KOREAN.lang) {
-            (&KOREAN, &self.korean)
-        } else {
-            (&ENGLISH, &self.english)
-        }
+    /// What it says in this language.
+    pub(super) fn texts(&self, language: &str) -> Option<&Texts<String>> {
+        self.language(language).map(|language| &language.texts)
     }
 
-    fn try_render(&self, page: &Page<'_>, language: &str) -> Result<String, Error> {
-        let (texts, t) = self.texts(language);
+    fn language(&self, wanted: &str) -> Option<&Language> {
+        let found = self.languages.iter().find(|l| l.texts.lang.eq_ignore_ascii_case(wanted));
+        found.or(self.languages.first())
+    }
+
+    pub(super) fn try_render(&self, page: &Page<'_>, language: &str) -> Result<String, Error> {
+        let missing = || Error::new(ErrorKind::BadSerialization, "no language");
+        let Language { texts, t } = self.language(language).ok_or_else(missing)?;
         let frame = &page.frame;
         let (name, title, view) = match &page.body {
-            Body::SignIn(page) => (SIGN_IN, texts.sign_in_title, sign_in(page, frame, texts)),
-            Body::Consent(page) => (CONSENT, texts.consent_title, consent(page, texts)),
+            Body::SignIn(page) => (SIGN_IN, &texts.sign_in_title, sign_in(page, frame, texts)),
+            Body::Consent(page) => (CONSENT, &texts.consent_title, consent(page, texts)),
             Body::Connections(page) => {
-                (CONNECTIONS, texts.connections_title, connections(page, texts))
+                (CONNECTIONS, &texts.connections_title, connections(page, texts))
             }
-            Body::SignedOut(page) => (SIGNED_OUT, texts.signed_out_title, signed_out(page)),
+            Body::SignedOut(page) => (SIGNED_OUT, &texts.signed_out_title, signed_out(page)),
             Body::Error(page) => {
                 let says = texts.error(page.kind);
-                (ERROR, says.title, error(page, says))
+                (ERROR, &says.title, error(page, says))
             }
         };
         let content = self.templates.get_template(name)?.render(context! { t, page => view })?;
@@ -95,6 +134,16 @@ impl DefaultPages {
             content => Value::from_safe_string(content),
         })
     }
+}
+
+/// The texts that come with Grantor, by their keys.
+pub(super) fn built_in() -> [Json; 2] {
+    [&ENGLISH, &KOREAN].map(|texts| serde_json::to_value(texts).unwrap_or_default())
+}
+
+/// The texts of a language, if none is missing.
+pub(super) fn read(texts: Json) -> serde_json::Result<Texts<String>> {
+    serde_json::from_value(texts)
 }
 
 impl Default for DefaultPages {
@@ -110,27 +159,28 @@ impl fmt::Debug for DefaultPages {
 }
 
 impl Pages for DefaultPages {
-    fn languages(&self) -> &[&'static str] {
-        &LANGUAGES
+    fn languages(&self) -> Vec<&str> {
+        self.languages.iter().map(|language| language.texts.lang.as_str()).collect()
     }
 
     fn render(&self, page: &Page<'_>, language: &str) -> String {
-        self.try_render(page, language).unwrap_or_else(|_| fallback(self.texts(language).0))
+        self.try_render(page, language).unwrap_or_else(|_| fallback())
     }
 
     fn stylesheet(&self) -> &str {
-        STYLE
+        &self.style
     }
 }
 
-/// What is shown if a template fails, which the tests rule out: nothing that came from anywhere.
-fn fallback(texts: &Texts) -> String {
-    let ErrorTexts { title, what, advice } = &texts.unavailable;
+/// What is shown if a template fails, which the tests, and the checks of a host's own templates, rule
+/// out: nothing that came from anywhere.
+fn fallback() -> String {
+    let ErrorTexts { title, what, advice } = &ENGLISH.unavailable;
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head><meta charset=\"utf-8\">\
          <title>{}</title></head>\n<body><main id=\"error\"><h1>{}</h1><p>{}</p><p>{}</p></main>\
          </body>\n</html>",
-        HtmlEscape(texts.lang),
+        HtmlEscape(ENGLISH.lang),
         HtmlEscape(title),
         HtmlEscape(title),
         HtmlEscape(what),
@@ -160,17 +210,19 @@ fn fill(text: &str, arguments: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_safe_string(out))
 }
 
-fn sign_in(page: &SignInPage<'_>, frame: &Frame<'_>, texts: &Texts) -> Value {
+fn sign_in(page: &SignInPage<'_>, frame: &Frame<'_>, texts: &Texts<String>) -> Value {
     let problem = page.problem.map(|problem| match problem {
-        SignInProblem::WrongCredentials => context! { text => texts.wrong_credentials, count => 0 },
+        SignInProblem::WrongCredentials => {
+            context! { text => texts.wrong_credentials.as_str(), count => 0 }
+        }
         SignInProblem::TooManyAttempts { retry_after_seconds: seconds } => {
             let (text, count) = match seconds {
-                0 | 1 => (texts.wait_second, 1),
-                2..60 => (texts.wait_seconds, seconds),
-                60 => (texts.wait_minute, 1),
-                _ => (texts.wait_minutes, seconds.div_ceil(60)),
+                0 | 1 => (&texts.wait_second, 1),
+                2..60 => (&texts.wait_seconds, seconds),
+                60 => (&texts.wait_minute, 1),
+                _ => (&texts.wait_minutes, seconds.div_ceil(60)),
             };
-            context! { text, count }
+            context! { text => text.as_str(), count }
         }
     });
     context! {
@@ -185,19 +237,21 @@ fn sign_in(page: &SignInPage<'_>, frame: &Frame<'_>, texts: &Texts) -> Value {
     }
 }
 
-fn consent(page: &ConsentPage<'_>, texts: &Texts) -> Value {
+fn consent(page: &ConsentPage<'_>, texts: &Texts<String>) -> Value {
     let (destination, caution) = match page.destination.kind() {
-        RedirectUriKind::Https => (texts.destination_https, texts.destination_caution_https),
-        RedirectUriKind::Loopback => (texts.destination_loopback, texts.destination_caution_device),
+        RedirectUriKind::Https => (&texts.destination_https, &texts.destination_caution_https),
+        RedirectUriKind::Loopback => {
+            (&texts.destination_loopback, &texts.destination_caution_device)
+        }
         RedirectUriKind::PrivateUse => {
-            (texts.destination_private_use, texts.destination_caution_device)
+            (&texts.destination_private_use, &texts.destination_caution_device)
         }
     };
     let duration = match page.lifetime_days {
-        None => texts.duration_token,
-        Some(0) => texts.duration_today,
-        Some(1) => texts.duration_day,
-        Some(_) => texts.duration_days,
+        None => &texts.duration_token,
+        Some(0) => &texts.duration_today,
+        Some(1) => &texts.duration_day,
+        Some(_) => &texts.duration_days,
     };
     context! {
         action => page.action,
@@ -205,8 +259,8 @@ fn consent(page: &ConsentPage<'_>, texts: &Texts) -> Value {
         client => shown(&page.client.name, texts),
         addresses => addresses(page.client, texts),
         destination => page.destination.display(),
-        destination_text => destination,
-        caution,
+        destination_text => destination.as_str(),
+        caution => caution.as_str(),
         username => shown(page.username, texts),
         scopes => page
             .scopes
@@ -217,27 +271,27 @@ fn consent(page: &ConsentPage<'_>, texts: &Texts) -> Value {
                 allowed_before => scope.allowed_before,
             })
             .collect::<Vec<_>>(),
-        duration,
+        duration => duration.as_str(),
         // The text for less than a day names no number.
         days => page.lifetime_days.filter(|days| *days > 0),
     }
 }
 
-fn addresses(client: &ClientSummary, texts: &Texts) -> Vec<Value> {
+fn addresses(client: &ClientSummary, texts: &Texts<String>) -> Vec<Value> {
     [
-        (texts.address_home, &client.client_uri),
-        (texts.address_policy, &client.policy_uri),
-        (texts.address_terms, &client.tos_uri),
+        (&texts.address_home, &client.client_uri),
+        (&texts.address_policy, &client.policy_uri),
+        (&texts.address_terms, &client.tos_uri),
     ]
     .into_iter()
     .filter_map(|(label, address)| {
         let address = address.as_deref()?;
-        Some(context! { label, address })
+        Some(context! { label => label.as_str(), address })
     })
     .collect()
 }
 
-fn connections(page: &ConnectionsPage<'_>, texts: &Texts) -> Value {
+fn connections(page: &ConnectionsPage<'_>, texts: &Texts<String>) -> Value {
     context! {
         action => page.action,
         sign_out => page.sign_out,
@@ -261,11 +315,11 @@ fn signed_out(page: &SignedOutPage<'_>) -> Value {
     context! { sign_in => page.sign_in }
 }
 
-fn error(page: &ErrorPage<'_>, says: &ErrorTexts) -> Value {
+fn error(page: &ErrorPage<'_>, says: &ErrorTexts<String>) -> Value {
     context! {
-        title => says.title,
-        what => says.what,
-        advice => says.advice,
+        title => says.title.as_str(),
+        what => says.what.as_str(),
+        advice => says.advice.as_str(),
         detail => page.detail,
     }
 }
@@ -275,7 +329,7 @@ fn hidden(fields: &Hidden<'_>) -> Vec<Value> {
 }
 
 /// A name as it may be shown, or the words for a client that has none.
-fn shown(name: &str, texts: &Texts) -> String {
+fn shown(name: &str, texts: &Texts<String>) -> String {
     let name = clean(name);
-    if name.is_empty() { texts.nameless.to_owned() } else { name }
+    if name.is_empty() { texts.nameless.clone() } else { name }
 }

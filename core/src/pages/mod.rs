@@ -1,7 +1,8 @@
 //! What users see: sign-in, consent, connected apps, errors.
 //!
-//! A page is a plain value; [`Pages`] turns it into HTML. [`DefaultPages`] is ready to use; a host with a
-//! look of its own implements the trait. Everything in a page that came from a client is text: escape it,
+//! A page is a plain value; [`Pages`] turns it into HTML. [`DefaultPages`] is ready to use, and its look,
+//! words and templates can be changed ([`DefaultPages::customize`]); a host with a template engine of its
+//! own implements the trait. Everything in a page that came from a client is text: escape it,
 //! and load nothing from it. The headers that forbid scripts, frames and foreign resources are set by
 //! [`wire`](crate::wire), whatever the HTML says.
 //!
@@ -9,6 +10,8 @@
 //! `allow`, `deny`, `scope-0`, `scope-1` ... (one checkbox per scope, in the order of
 //! [`ConsentPage::scopes`]), `withdraw-0` ..., `logout`, `error`, `problem`.
 
+mod check;
+mod custom;
 mod default;
 mod json;
 mod names;
@@ -18,6 +21,7 @@ mod texts;
 
 use std::fmt;
 
+pub use self::custom::{CustomPages, InvalidPages};
 pub use self::default::DefaultPages;
 pub(crate) use self::json::json;
 use crate::protocol::authorize::{ClientSummary, Destination};
@@ -26,7 +30,7 @@ use crate::protocol::authorize::{ClientSummary, Destination};
 pub trait Pages: fmt::Debug + Send + Sync + 'static {
     /// The languages that can be rendered, as BCP 47 tags in lower case. The first one is spoken where
     /// none was asked for. Never empty.
-    fn languages(&self) -> &[&'static str];
+    fn languages(&self) -> Vec<&str>;
 
     /// A complete HTML document in `language`, one of [`languages`](Self::languages).
     fn render(&self, page: &Page<'_>, language: &str) -> String;
@@ -194,4 +198,18 @@ pub enum ErrorKind {
     TooManyAttempts,
     /// The server cannot answer now: try again.
     Unavailable,
+}
+
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::BadRequest,
+        Self::Expired,
+        Self::AnotherBrowser,
+        Self::AlreadyAnswered,
+        Self::NotFound,
+        Self::NotFromHere,
+        Self::TooManyAttempts,
+        Self::Unavailable,
+    ];
 }

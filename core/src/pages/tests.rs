@@ -16,17 +16,6 @@ const LOOPBACK_V6: &str = "http://[::1]:49152/callback";
 const PRIVATE_USE: &str = "com.example.notes:/callback";
 const DESTINATIONS: [&str; 4] = [HTTPS, LOOPBACK, LOOPBACK_V6, PRIVATE_USE];
 
-const ERROR_KINDS: [ErrorKind; 8] = [
-    ErrorKind::BadRequest,
-    ErrorKind::Expired,
-    ErrorKind::AnotherBrowser,
-    ErrorKind::AlreadyAnswered,
-    ErrorKind::NotFound,
-    ErrorKind::NotFromHere,
-    ErrorKind::TooManyAttempts,
-    ErrorKind::Unavailable,
-];
-
 /// A destination, from the only place that makes one.
 fn destination(redirect_uri: &str) -> Destination {
     let issuer = Issuer::parse("https://id.example").unwrap();
@@ -214,7 +203,7 @@ impl Input {
         }
         let page = SignedOutPage { sign_in: &self.address };
         bodies.push((Body::SignedOut(page), vec![]));
-        for kind in ERROR_KINDS {
+        for kind in ErrorKind::ALL {
             for detail in ["", &self.detail] {
                 let page = ErrorPage { kind, detail };
                 bodies.push((Body::Error(page), vec!["error"]));

@@ -1,104 +1,97 @@
-//! What the pages say. A text that a language lacks does not compile.
+//! What the pages say. A text that one of our languages lacks does not compile; that a host's language
+//! has all of them is checked when the pages are put together.
 //!
 //! `{name}` in a text is filled in by the filter `fill`, which escapes what it puts there.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ErrorKind;
 
 /// Everything the pages say, in one language.
-#[derive(Debug, Serialize)]
-pub(super) struct Texts {
-    pub(super) lang: &'static str,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Texts<T = &'static str> {
+    pub(super) lang: T,
 
-    pub(super) sign_in_title: &'static str,
-    pub(super) sign_in_for: &'static str,
-    pub(super) sign_in_own: &'static str,
-    pub(super) sign_in_again: &'static str,
-    pub(super) sign_in_username: &'static str,
-    pub(super) sign_in_password: &'static str,
-    pub(super) sign_in_button: &'static str,
-    pub(super) sign_in_caution: &'static str,
-    pub(super) wrong_credentials: &'static str,
-    pub(super) wait_second: &'static str,
-    pub(super) wait_seconds: &'static str,
-    pub(super) wait_minute: &'static str,
-    pub(super) wait_minutes: &'static str,
+    pub(super) sign_in_title: T,
+    pub(super) sign_in_for: T,
+    pub(super) sign_in_own: T,
+    pub(super) sign_in_again: T,
+    pub(super) sign_in_username: T,
+    pub(super) sign_in_password: T,
+    pub(super) sign_in_button: T,
+    pub(super) sign_in_caution: T,
+    pub(super) wrong_credentials: T,
+    pub(super) wait_second: T,
+    pub(super) wait_seconds: T,
+    pub(super) wait_minute: T,
+    pub(super) wait_minutes: T,
 
-    pub(super) consent_title: &'static str,
-    pub(super) consent_heading: &'static str,
-    pub(super) name_unverified: &'static str,
-    pub(super) signed_in_as: &'static str,
-    pub(super) scopes_legend: &'static str,
-    pub(super) scopes_hint: &'static str,
-    pub(super) scopes_none: &'static str,
-    pub(super) allowed_before: &'static str,
-    pub(super) destination_label: &'static str,
-    pub(super) destination_https: &'static str,
-    pub(super) destination_loopback: &'static str,
-    pub(super) destination_private_use: &'static str,
-    pub(super) destination_caution_https: &'static str,
-    pub(super) destination_caution_device: &'static str,
-    pub(super) duration_label: &'static str,
-    pub(super) duration_token: &'static str,
-    pub(super) duration_today: &'static str,
-    pub(super) duration_day: &'static str,
-    pub(super) duration_days: &'static str,
-    pub(super) withdraw_hint: &'static str,
-    pub(super) addresses_label: &'static str,
-    pub(super) address_home: &'static str,
-    pub(super) address_policy: &'static str,
-    pub(super) address_terms: &'static str,
-    pub(super) allow: &'static str,
-    pub(super) deny: &'static str,
+    pub(super) consent_title: T,
+    pub(super) consent_heading: T,
+    pub(super) name_unverified: T,
+    pub(super) signed_in_as: T,
+    pub(super) scopes_legend: T,
+    pub(super) scopes_hint: T,
+    pub(super) scopes_none: T,
+    pub(super) allowed_before: T,
+    pub(super) destination_label: T,
+    pub(super) destination_https: T,
+    pub(super) destination_loopback: T,
+    pub(super) destination_private_use: T,
+    pub(super) destination_caution_https: T,
+    pub(super) destination_caution_device: T,
+    pub(super) duration_label: T,
+    pub(super) duration_token: T,
+    pub(super) duration_today: T,
+    pub(super) duration_day: T,
+    pub(super) duration_days: T,
+    pub(super) withdraw_hint: T,
+    pub(super) addresses_label: T,
+    pub(super) address_home: T,
+    pub(super) address_policy: T,
+    pub(super) address_terms: T,
+    pub(super) allow: T,
+    pub(super) deny: T,
 
-    pub(super) connections_title: &'static str,
-    pub(super) connections_intro: &'static str,
-    pub(super) connections_none: &'static str,
-    pub(super) connection_scopes: &'static str,
-    pub(super) connection_since: &'static str,
-    pub(super) withdraw: &'static str,
-    pub(super) withdrawn: &'static str,
-    pub(super) sign_out: &'static str,
+    pub(super) connections_title: T,
+    pub(super) connections_intro: T,
+    pub(super) connections_none: T,
+    pub(super) connection_scopes: T,
+    pub(super) connection_since: T,
+    pub(super) withdraw: T,
+    pub(super) withdrawn: T,
+    pub(super) sign_out: T,
 
-    pub(super) signed_out_title: &'static str,
-    pub(super) signed_out_text: &'static str,
-    pub(super) signed_out_link: &'static str,
+    pub(super) signed_out_title: T,
+    pub(super) signed_out_text: T,
+    pub(super) signed_out_link: T,
 
     /// Stands where a name has no character that can be seen.
-    pub(super) nameless: &'static str,
+    pub(super) nameless: T,
 
-    pub(super) error_detail: &'static str,
-    #[serde(skip)]
-    pub(super) bad_request: ErrorTexts,
-    #[serde(skip)]
-    pub(super) expired: ErrorTexts,
-    #[serde(skip)]
-    pub(super) another_browser: ErrorTexts,
-    #[serde(skip)]
-    pub(super) already_answered: ErrorTexts,
-    #[serde(skip)]
-    pub(super) not_found: ErrorTexts,
-    #[serde(skip)]
-    pub(super) not_from_here: ErrorTexts,
-    #[serde(skip)]
-    pub(super) too_many_attempts: ErrorTexts,
-    #[serde(skip)]
-    pub(super) unavailable: ErrorTexts,
+    pub(super) error_detail: T,
+    pub(super) bad_request: ErrorTexts<T>,
+    pub(super) expired: ErrorTexts<T>,
+    pub(super) another_browser: ErrorTexts<T>,
+    pub(super) already_answered: ErrorTexts<T>,
+    pub(super) not_found: ErrorTexts<T>,
+    pub(super) not_from_here: ErrorTexts<T>,
+    pub(super) too_many_attempts: ErrorTexts<T>,
+    pub(super) unavailable: ErrorTexts<T>,
 }
 
 /// What an error page says.
-#[derive(Debug)]
-pub(super) struct ErrorTexts {
-    pub(super) title: &'static str,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ErrorTexts<T = &'static str> {
+    pub(super) title: T,
     /// What happened.
-    pub(super) what: &'static str,
+    pub(super) what: T,
     /// What the user can do about it.
-    pub(super) advice: &'static str,
+    pub(super) advice: T,
 }
 
-impl Texts {
-    pub(super) fn error(&self, kind: ErrorKind) -> &ErrorTexts {
+impl<T> Texts<T> {
+    pub(super) fn error(&self, kind: ErrorKind) -> &ErrorTexts<T> {
         match kind {
             ErrorKind::BadRequest => &self.bad_request,
             ErrorKind::Expired => &self.expired,

@@ -4,11 +4,11 @@ use http::{HeaderMap, header};
 
 /// The best language out of `offered` (never empty) for a user: what the client asked for in
 /// `ui_locales`, then what the browser accepts (RFC 9110 section 12.5.4), then the first.
-pub(super) fn negotiate(
-    offered: &[&'static str],
+pub(super) fn negotiate<'a>(
+    offered: &[&'a str],
     ui_locales: Option<&str>,
     headers: &HeaderMap,
-) -> &'static str {
+) -> &'a str {
     let find = |tag: &str| {
         let primary = tag.split('-').next().unwrap_or(tag);
         offered

@@ -92,7 +92,7 @@ impl<'a> Replies<'a> {
     pub(crate) fn metadata(self) -> Reply {
         let (issuer, policy) = (self.server.issuer(), self.server.policy());
         let languages = self.server.pages().languages();
-        let metadata = crate::protocol::metadata::metadata(issuer, policy, languages);
+        let metadata = crate::protocol::metadata::metadata(issuer, policy, &languages);
         let body = serde_json::to_value(metadata).unwrap_or_default();
         let mut reply = json_reply(StatusCode::OK, &body);
         let cache = HeaderValue::from_static("public, max-age=300");
@@ -486,8 +486,8 @@ impl<'a> Replies<'a> {
         format!("{}{path}", self.server.issuer().path())
     }
 
-    fn language(self, ui_locales: Option<&str>) -> &'static str {
-        language::negotiate(self.server.pages().languages(), ui_locales, self.headers)
+    fn language(self, ui_locales: Option<&str>) -> &'a str {
+        language::negotiate(&self.server.pages().languages(), ui_locales, self.headers)
     }
 
     fn describe<'s>(self, scope: &'s str, language: &str) -> &'s str

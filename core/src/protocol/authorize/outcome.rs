@@ -105,6 +105,11 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// For a page that nobody is shown.
+    pub(crate) fn sample(redirect_uri: &str) -> Self {
+        Self { redirect_uri: redirect_uri.to_owned() }
+    }
+
     /// What kind of place it is.
     pub fn kind(&self) -> RedirectUriKind {
         redirect_uri_kind(&self.redirect_uri)
