@@ -3,7 +3,7 @@
 use actix_web::{App, HttpServer, web};
 use grantor::model::{Account, Subject};
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
-use grantor_actix_web::{RequireScope, Token};
+use grantor_actix_web::{Token, require_scope};
 
 /// Your user database.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .scope("calendar.read", "See your calendar")
         .build()?;
 
-    let guard = RequireScope::new(&server, "calendar.read".parse()?);
+    let guard = require_scope(&server, "calendar.read".parse()?);
     let app = move || {
         App::new()
             .configure(grantor_actix_web::configure(&server))

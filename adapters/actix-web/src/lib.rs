@@ -1,7 +1,7 @@
 //! Grantor for [actix-web](https://docs.rs/actix-web) 4.
 //!
 //! * [`configure`]: the authorization server, for `App::configure`.
-//! * [`RequireScope`]: a middleware for the routes of a resource server, and [`Token`] for what it
+//! * [`require_scope`]: a middleware for the routes of a resource server, and [`Token`] for what it
 //!   found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
 //!
@@ -19,7 +19,7 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use grantor::AuthorizationServer;
 use grantor::model::Authentication;
 
-pub use self::protect::{Bearer, Challenge, Protected, RequireScope, Token};
+pub use self::protect::{Bearer, Challenge, Protected, RequireScope, Token, require_scope};
 
 /// The authorization server, for [`App::configure`](actix_web::App::configure). Its paths follow from
 /// the issuer, so that the metadata is right; every other path is left to the routes after it.

@@ -42,21 +42,21 @@ impl ResponseError for Challenge {
     }
 }
 
-/// A middleware that lets a request pass when its Bearer token is active and has all of a scope, and
+/// A middleware that lets a request pass when its Bearer token is active and has all of `scope`, and
 /// answers with the challenge of RFC 6750 otherwise. The handler finds what the token stands for as
 /// [`Token`].
+///
+/// The empty scope asks for an active token and no more. The guard is one of its own, or a
+/// `&AuthorizationServer`.
+pub fn require_scope(guard: impl Into<Guard>, scope: ScopeSet) -> RequireScope {
+    RequireScope { guard: guard.into(), scope }
+}
+
+/// The middleware [`require_scope`].
 #[derive(Clone, Debug)]
 pub struct RequireScope {
     guard: Guard,
     scope: ScopeSet,
-}
-
-impl RequireScope {
-    /// Protects with this scope; the empty one asks for an active token and no more. The guard is one
-    /// of its own, or a `&AuthorizationServer`.
-    pub fn new(guard: impl Into<Guard>, scope: ScopeSet) -> Self {
-        Self { guard: guard.into(), scope }
-    }
 }
 
 impl<S, B> Transform<S, ServiceRequest> for RequireScope
@@ -75,7 +75,7 @@ where
     }
 }
 
-/// A service behind [`RequireScope`].
+/// A service behind [`require_scope`].
 #[derive(Debug)]
 pub struct Protected<S> {
     required: RequireScope,
@@ -111,7 +111,7 @@ where
     }
 }
 
-/// What the token of a request stands for, behind [`RequireScope`].
+/// What the token of a request stands for, behind [`require_scope`].
 #[derive(Clone, Debug)]
 pub struct Token(pub ValidToken);
 
@@ -119,7 +119,7 @@ impl FromRequest for Token {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
-    /// Fails with 500 where the route is not behind [`RequireScope`]: that is a mistake of the
+    /// Fails with 500 where the route is not behind [`require_scope`]: that is a mistake of the
     /// program, and must not look like an open door.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let token = request.extensions().get::<ValidToken>().cloned();

@@ -8,12 +8,12 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpMessage as _, HttpServer, web};
 use grantor::model::Subject;
 use grantor::resource::ValidToken;
-use grantor_actix_web::{Bearer, RequireScope, Token, configure};
+use grantor_actix_web::{Bearer, Token, configure, require_scope};
 use grantor_conformance::adapter::{CalendarWrite, READ, SIGNED_IN, Site};
 
 fn serve(site: Site) {
     let (address, read) = (site.address, READ.parse().expect("a scope"));
-    let guarded = RequireScope::new(site.guard.clone(), read);
+    let guarded = require_scope(site.guard.clone(), read);
     let app = move || {
         App::new()
             .wrap(from_fn(signed_in))

@@ -1,25 +1,33 @@
 //! Grantor for [axum](https://docs.rs/axum).
 //!
 //! * [`router`]: the authorization server as a `Router`, to be merged into yours.
-//! * [`require_scope`]: a layer for the routes of a resource server.
-//! * [`Token`]: an extractor for what the layer found.
+//! * [`require_scope`]: a layer for the routes of a resource server, and [`Token`] for what it found.
+//! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
+//!
+//! Who is signed in at the host is said by a layer that puts an
+//! [`Authentication`](grantor::model::Authentication) into the request's extensions.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
-use grantor::resource::{Guard, ValidToken};
+use grantor::resource::{Guard, RequiredScope, ValidToken};
 use grantor_tower::{GrantorService, RequireScope};
 use http::StatusCode;
 use http::request::Parts;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 /// The authorization server as a router of absolute paths: merge it, do not nest it. The paths
 /// follow from the issuer, so that the metadata is right.
+///
+/// Where a segment of the issuer's path begins with `:` or `*`, your router needs
+/// [`without_v07_checks`](Router::without_v07_checks), or it panics when this one is merged.
 ///
 /// Serve with `into_make_service_with_connect_info::<SocketAddr>()` so that attempts to sign in can
 /// be throttled by where they come from.
@@ -27,7 +35,8 @@ pub fn router<S>(server: AuthorizationServer) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let mut router = Router::new();
+    // The path of an issuer is no pattern, whatever its segments begin with.
+    let mut router = Router::new().without_v07_checks();
     for path in server.paths() {
         router = router.route_service(&path, GrantorService::new(server.clone()));
     }
@@ -61,5 +70,46 @@ impl<S: Sync> FromRequestParts<S> for Token {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
         let token = parts.extensions.get::<ValidToken>().cloned();
         token.map(Self).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// What the token of a request stands for, which is active and has the scope `R`; every other request
+/// is answered with the challenge of RFC 6750.
+///
+/// The guard is in the state of the router, or is all of it.
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use grantor::resource::{Guard, RequiredScope};
+/// use grantor_axum::Bearer;
+///
+/// struct CalendarWrite;
+///
+/// impl RequiredScope for CalendarWrite {
+///     const SCOPE: &'static str = "calendar.write";
+/// }
+///
+/// async fn add(Bearer(token, _): Bearer<CalendarWrite>) -> String {
+///     format!("added by {:?}", token.subject)
+/// }
+///
+/// fn calendar(guard: Guard) -> Router {
+///     Router::new().route("/events", post(add)).with_state(guard)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bearer<R>(pub ValidToken, pub PhantomData<R>);
+
+impl<R, S> FromRequestParts<S> for Bearer<R>
+where
+    R: RequiredScope,
+    S: Sync,
+    Guard: FromRef<S>,
+{
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let checked = Guard::from_ref(state).check_for::<R>(&parts.headers, &parts.uri).await;
+        checked.map(|token| Self(token, PhantomData)).map_err(|answer| answer.map(Body::from))
     }
 }

@@ -4,7 +4,11 @@
 //! * [`RequireScope`]: a layer for protected resources, which lets a request pass when its Bearer
 //!   token is active and has a scope.
 //!
-//! Both only convert bodies and call the server; no rule of the protocol is here.
+//! Both only convert bodies and call the server; no rule of the protocol is here. Who is signed in at
+//! the host is said by an [`Authentication`](grantor::model::Authentication) in the request's
+//! extensions, where the request comes from by a [`SocketAddr`].
+//!
+#![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
 use std::convert::Infallible;
 use std::future::Future;

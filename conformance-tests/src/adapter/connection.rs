@@ -128,7 +128,7 @@ pub fn a_request_is_answered_to_its_end(serve: Serve) {
                 works(stage).await;
             }
             stage.users.release();
-            stage.users.answered().await;
+            stage.users.ended().await;
             assert!(!stage.users.given_up(), "the request was given up with its connection");
         },
     );

@@ -28,7 +28,7 @@ struct Inner {
     entered: Semaphore,
     released: Semaphore,
     given_up: AtomicBool,
-    answered: Semaphore,
+    ended: Semaphore,
 }
 
 impl Default for Users {
@@ -40,7 +40,7 @@ impl Default for Users {
             entered: none(),
             released: none(),
             given_up: AtomicBool::new(false),
-            answered: none(),
+            ended: none(),
         }))
     }
 }
@@ -71,21 +71,22 @@ impl Users {
         self.0.given_up.load(Ordering::SeqCst)
     }
 
-    /// Until [`SLOW`] was answered.
-    pub(super) async fn answered(&self) {
-        self.0.answered.acquire().await.expect("never closed").forget();
+    /// Until [`SLOW`] is not looked at any more.
+    pub(super) async fn ended(&self) {
+        self.0.ended.acquire().await.expect("never closed").forget();
     }
 }
 
-/// Notes that a future ended before its end.
+/// Notes how looking at [`SLOW`] ended.
 struct Watch<'a> {
-    given_up: &'a AtomicBool,
+    users: &'a Inner,
     finished: bool,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.given_up.fetch_or(!self.finished, Ordering::SeqCst);
+        self.users.given_up.fetch_or(!self.finished, Ordering::SeqCst);
+        self.users.ended.add_permits(1);
     }
 }
 
@@ -96,11 +97,10 @@ impl Authenticator for Users {
         match credentials.username.as_str() {
             NAME if credentials.password.expose() == PASSWORD => Ok(Verdict::Verified(account())),
             SLOW => {
-                let mut watch = Watch { given_up: &self.0.given_up, finished: false };
+                let mut watch = Watch { users: &self.0, finished: false };
                 self.0.entered.add_permits(1);
                 self.0.released.acquire().await.expect("never closed").forget();
                 watch.finished = true;
-                self.0.answered.add_permits(1);
                 Ok(Verdict::Refused)
             }
             PANIC => panic!("a mistake in the host's program, made on purpose"),
