@@ -26,6 +26,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // proptest: walks are a strategy, which a test of one's own may combine.
     ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),
     ("grantor-introspection", &[]),
+    ("grantor-poem", &["poem"]),
     // The driver's errors.
     ("grantor-redis", &["redis"]),
     ("grantor-sled", &[]),
