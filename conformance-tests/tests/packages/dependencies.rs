@@ -176,6 +176,8 @@ const MAY_BRING: &[(&str, &[&str])] = &[
     ("grantor-poem", &["hyper", "poem", "tokio"]),
     // The driver of Redis needs a runtime, and its servers are reached over TLS.
     ("grantor-redis", &["redis", "rustls", "tokio"]),
+    // Rocket names a subscriber for its own tests of interleavings, and never builds it.
+    ("grantor-rocket", &["hyper", "rocket", "tokio", "tracing-subscriber"]),
     ("grantor-sled", &["sled"]),
     // Its service runs on the runtime that hyper's users have.
     ("grantor-tower", &["tokio"]),

@@ -29,6 +29,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("grantor-poem", &["poem"]),
     // The driver's errors.
     ("grantor-redis", &["redis"]),
+    ("grantor-rocket", &["rocket"]),
     ("grantor-sled", &[]),
     (
         "grantor-tower",
