@@ -48,6 +48,10 @@ impl AuthorizationServer {
                 let tokens = self.token(&client, &request).await;
                 self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
             }
+            Call::Extension { client, grant_type, parameters } => {
+                let tokens = self.extension_token(&client, &grant_type, &parameters).await;
+                self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
+            }
             Call::Revoke { client, token } => {
                 let done = self.revoke_token(&client, token.expose()).await;
                 self.json(done, replies, |()| replies.revoked()).await

@@ -18,6 +18,7 @@ mod client_authentication;
 mod client_cache;
 mod concurrency;
 mod connections;
+mod customized;
 mod drawn_by_host;
 mod faults;
 mod host;

@@ -59,8 +59,8 @@ impl Users {
     }
 }
 
-#[derive(Debug, Clone)]
-struct SharedUsers(Arc<Users>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedUsers(Arc<Users>);
 
 #[async_trait]
 impl Authenticator for SharedUsers {

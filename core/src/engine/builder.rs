@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::client_cache::ClientCache;
 use super::{
-    AuditSink, AuthorizationServer, Clock, EntropySource, Inner, NoAudit, RateLimit, SystemClock,
-    SystemEntropy, TraceSink, tokens,
+    AuditSink, AuthorizationServer, Clock, EntropySource, ExtensionGrant, Inner, NoAudit,
+    RateLimit, SystemClock, SystemEntropy, TokenFormat, TraceSink, tokens,
 };
 use crate::authenticator::Authenticator;
 use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
 use crate::pages::{DefaultPages, Pages};
+use crate::protocol::extension;
 use crate::storage::Storage;
 
 /// Collects what a server is made of. A storage and an authenticator are needed; everything else
@@ -30,6 +31,8 @@ pub struct Builder {
     pages: Option<Arc<dyn Pages>>,
     login_page: Option<String>,
     interaction_page: Option<String>,
+    extension_grants: Vec<Box<dyn ExtensionGrant>>,
+    token_format: Option<Box<dyn TokenFormat>>,
     client_cache: Duration,
 }
 
@@ -52,6 +55,8 @@ impl Builder {
             pages: None,
             login_page: None,
             interaction_page: None,
+            extension_grants: Vec::new(),
+            token_format: None,
             client_cache: Duration::ZERO,
         }
     }
@@ -152,6 +157,19 @@ impl Builder {
         self
     }
 
+    /// Adds a grant type (RFC 6749 section 4.5). Clients use it that are registered for it
+    /// ([`Registration::extension_grants`](crate::protocol::register::Registration::extension_grants)).
+    pub fn extension_grant(mut self, grant: impl ExtensionGrant) -> Self {
+        self.extension_grants.push(Box::new(grant));
+        self
+    }
+
+    /// How access tokens look on the outside. Default: as Grantor makes them.
+    pub fn token_format(mut self, format: impl TokenFormat) -> Self {
+        self.token_format = Some(Box::new(format));
+        self
+    }
+
     /// How old, by this server's clock, the record of a client may be on which a request of that client
     /// or the check of a token is decided. Default: zero, and it is loaded for each request.
     ///
@@ -174,6 +192,14 @@ impl Builder {
         }
         if !self.interaction_page.as_ref().is_none_or(|page| is_address(page)) {
             return Err(BuildError::InteractionPage);
+        }
+        let mut names: Vec<&str> = Vec::with_capacity(self.extension_grants.len());
+        for grant in &self.extension_grants {
+            let name = grant.grant_type();
+            if !extension::is_name(name) || names.contains(&name) {
+                return Err(BuildError::ExtensionGrant);
+            }
+            names.push(name);
         }
         if self.client_cache > Self::MAX_CLIENT_CACHE {
             return Err(BuildError::ClientCache);
@@ -198,6 +224,8 @@ impl Builder {
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
                 login_page: self.login_page,
                 interaction_page: self.interaction_page,
+                extension_grants: self.extension_grants,
+                token_format: self.token_format,
                 wrong_secrets,
                 clients: ClientCache::new(self.client_cache),
             }),
@@ -226,6 +254,9 @@ pub enum BuildError {
     /// The host's page for sign-in and consent is not an address.
     #[error("the interaction page must be a URL or a path in printable ASCII, without fragment")]
     InteractionPage,
+    /// An extension grant has a name that is not an absolute URI, or that another one has.
+    #[error("an extension grant is named by an absolute URI of its own (RFC 6749 section 4.5)")]
+    ExtensionGrant,
     /// Records of clients would be used for too long.
     #[error("the client cache must be an hour at most")]
     ClientCache,

@@ -10,9 +10,11 @@ mod ambient;
 mod authorization;
 mod builder;
 mod client_cache;
+mod extension;
 mod rate_limit;
 mod replay;
 mod step;
+mod token_format;
 mod tokens;
 
 use std::fmt;
@@ -26,9 +28,11 @@ pub use self::ambient::{
 pub use self::authorization::Browser;
 pub(crate) use self::authorization::Present;
 pub use self::builder::{BuildError, Builder};
+pub use self::extension::{ExtensionError, ExtensionGrant, Parameters};
 pub use self::rate_limit::{RateLimit, RateLimited};
 pub(crate) use self::step::Facts;
 pub use self::step::{Error, Unavailable};
+pub use self::token_format::{IssuedToken, TokenFormat};
 pub use self::tokens::TokenRequest;
 use crate::authenticator::Authenticator;
 use crate::model::{Issuer, Policy, Timestamp};
@@ -57,6 +61,8 @@ struct Inner {
     pages: Arc<dyn Pages>,
     login_page: Option<String>,
     interaction_page: Option<String>,
+    extension_grants: Vec<Box<dyn ExtensionGrant>>,
+    token_format: Option<Box<dyn TokenFormat>>,
     wrong_secrets: RateLimit,
     clients: client_cache::ClientCache,
 }

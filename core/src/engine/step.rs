@@ -48,6 +48,9 @@ pub enum Unavailable {
     /// The same record was changed by others again and again.
     #[error("too many requests at once for one authorization")]
     Contention,
+    /// Whoever decides about a grant type of the host's did not answer.
+    #[error("the grant type is unavailable: {0}")]
+    ExtensionGrant(String),
     /// The operating system has no random numbers.
     #[error("no random numbers are to be had")]
     Entropy,

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::AuthorizationServer;
 use super::rate_limit::{RateLimited, seconds_to_wait};
 use super::step::{Error, Facts, Unavailable};
-use crate::model::{Account, ClientId, Handle, ScopeSet};
+use super::token_format::Issued;
+use crate::model::{Account, ClientId, Handle, ScopeSet, Subject};
 use crate::protocol::bearer;
 use crate::protocol::client_auth::{PresentedClient, VerifiedClient, authenticate};
 use crate::protocol::client_credentials::{self, ClientCredentialsRequest};
 use crate::protocol::code::{self, RedeemRequest};
+use crate::protocol::extension::{self, ExtensionRequest};
 use crate::protocol::introspect::{self, ActiveToken, Introspection, TokenFacts};
 use crate::protocol::rate_limit::Limit;
 use crate::protocol::refresh::{self, RefreshRequest};
@@ -34,6 +36,8 @@ pub enum TokenRequest {
     RefreshToken(RefreshRequest),
     /// `client_credentials`.
     ClientCredentials(ClientCredentialsRequest),
+    /// One of the host's own, after the host has looked at it.
+    Extension(ExtensionRequest),
 }
 
 impl TokenRequest {
@@ -45,7 +49,15 @@ impl TokenRequest {
             Self::RefreshToken(request) => {
                 request.refresh_token.as_ref().map(|token| Key::grant(token.id))
             }
-            Self::ClientCredentials(_) => None,
+            Self::ClientCredentials(_) | Self::Extension(_) => None,
+        }
+    }
+
+    /// In whose name it is made, if that does not stand in the authorization itself.
+    const fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Extension(request) => request.authorized.subject.as_ref(),
+            _ => None,
         }
     }
 
@@ -69,6 +81,7 @@ impl TokenRequest {
             Self::ClientCredentials(request) => {
                 client_credentials::issue(request, client, ctx, entropy)
             }
+            Self::Extension(request) => extension::issue(request, client, account, ctx, entropy),
         }
     }
 
@@ -78,6 +91,7 @@ impl TokenRequest {
             Self::AuthorizationCode(_) => "redeem",
             Self::RefreshToken(_) => "refresh",
             Self::ClientCredentials(_) => "client_credentials",
+            Self::Extension(_) => "extension_grant",
         }
     }
 }
@@ -89,6 +103,14 @@ impl AuthorizationServer {
         presented: &PresentedClient,
         request: &TokenRequest,
     ) -> Result<TokenResponse, Error> {
+        Ok(self.dressed(self.issue(presented, request).await?))
+    }
+
+    pub(super) async fn issue(
+        &self,
+        presented: &PresentedClient,
+        request: &TokenRequest,
+    ) -> Result<Issued, Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let grant_key = request.grant_key();
         let question = Question::Token { caller: presented, request };
@@ -98,14 +120,16 @@ impl AuthorizationServer {
             let ctx = self.context();
             let client = self.verify(question, presented, &facts, ctx).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
-            let account = self.account(grant.and_then(|grant| grant.subject())).await?;
+            let subject = grant.and_then(|grant| grant.subject()).or(request.subject());
+            let account = self.account(subject).await?;
             let mut entropy = self.entropy()?;
             let decision = request.decide(client, &facts, account.as_ref(), ctx, &mut entropy);
             let decided = self.decided(|| Decided::of(&decision));
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
             if let Some(outcome) = done {
                 self.trace(decided, question, &facts, account.as_ref(), ctx).await;
-                return self.finish(request.step(), client_id, outcome).await;
+                let response = self.finish(request.step(), client_id.clone(), outcome).await?;
+                return Ok(Issued { response, client_id, account, at: ctx.now });
             }
         }
     }
@@ -117,7 +141,7 @@ impl AuthorizationServer {
         token: &str,
     ) -> Result<(), Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
-        let token = revoke::parse(token);
+        let token = self.undressed(token).and_then(|token| revoke::parse(&token));
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
         let question = Question::Revoke { caller: presented, token: token.as_ref() };
         let mut attempts = self.attempts();
@@ -146,7 +170,7 @@ impl AuthorizationServer {
         token: &str,
     ) -> Result<Introspection, Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
-        let token = revoke::parse(token);
+        let token = self.undressed(token).and_then(|token| revoke::parse(&token));
         let grant_key = token.as_ref().map(|token| Key::grant(token.id));
         let question = Question::Introspect { caller: presented, token: token.as_ref() };
         let mut facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
@@ -165,7 +189,8 @@ impl AuthorizationServer {
     /// The resource server's check: whether this Bearer token is active and has all of `scope`
     /// (RFC 6750).
     pub async fn check_bearer(&self, token: &str, scope: &ScopeSet) -> Result<ActiveToken, Error> {
-        let token: Handle = match bearer::parse(token) {
+        let parsed = self.undressed(token).ok_or(Refusal::TokenInactive);
+        let token: Handle = match parsed.and_then(|token| bearer::parse(&token)) {
             Ok(token) => token,
             Err(refusal) => return self.finish("bearer", None, Err(refusal)).await,
         };
@@ -195,7 +220,7 @@ impl AuthorizationServer {
         Ok(self.account(subject.as_ref()).await?)
     }
 
-    async fn verify<'a>(
+    pub(super) async fn verify<'a>(
         &self,
         question: Question<'_>,
         presented: &PresentedClient,

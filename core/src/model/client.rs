@@ -120,6 +120,9 @@ pub struct Client {
     pub localhost_any_port: bool,
     /// The grant types it may use.
     pub grant_types: Vec<GrantType>,
+    /// The host's own grant types that it may use, by their URIs (RFC 6749 section 4.5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extension_grants: Vec<String>,
     /// The scopes it may ask for.
     pub scope: ScopeSet,
     /// Human-readable name. Shown, always escaped.
@@ -170,6 +173,8 @@ impl Client {
     pub const MAX_PAGE_LEN: usize = 512;
     /// The most secrets that are valid at once.
     pub const MAX_SECRETS: usize = 2;
+    /// The most grant types of the host's that one client may use.
+    pub const MAX_EXTENSION_GRANTS: usize = 16;
     /// The longest name, in characters.
     pub const MAX_NAME_CHARS: usize = 80;
 

@@ -31,6 +31,7 @@ fn destination(redirect_uri: &str) -> Destination {
         redirect_uris: vec![RedirectUri::parse(redirect_uri).unwrap()],
         localhost_any_port: false,
         grant_types: vec![GrantType::AuthorizationCode],
+        extension_grants: Vec::new(),
         scope: ScopeSet::parse("read").unwrap(),
         name: "Notes".to_owned(),
         client_uri: None,

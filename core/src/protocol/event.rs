@@ -42,6 +42,14 @@ pub enum Event {
     RefreshRetried { client_id: ClientId, grant: RecordId },
     /// A client got an access token for itself.
     ClientCredentialsIssued { client_id: ClientId, grant: RecordId, scope: ScopeSet },
+    /// A client got an access token by a grant type of the host's.
+    ExtensionGrantIssued {
+        client_id: ClientId,
+        grant_type: String,
+        subject: Option<Subject>,
+        grant: RecordId,
+        scope: ScopeSet,
+    },
     /// A single access token was revoked.
     AccessTokenRevoked { client_id: ClientId, grant: RecordId },
     /// Everything of a user was revoked.

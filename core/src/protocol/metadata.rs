@@ -20,7 +20,7 @@ pub struct Metadata {
     pub scopes_supported: Vec<String>,
     pub response_types_supported: Vec<&'static str>,
     pub response_modes_supported: Vec<&'static str>,
-    pub grant_types_supported: Vec<&'static str>,
+    pub grant_types_supported: Vec<String>,
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
@@ -40,7 +40,12 @@ pub mod path {
 }
 
 /// The metadata of a server with this policy.
-pub fn metadata(issuer: &Issuer, policy: &Policy, ui_locales: &[&str]) -> Metadata {
+pub fn metadata<'a>(
+    issuer: &Issuer,
+    policy: &Policy,
+    extension_grants: impl IntoIterator<Item = &'a str>,
+    ui_locales: &[&str],
+) -> Metadata {
     let grant_types = GrantType::ALL
         .into_iter()
         .filter(|grant_type| *grant_type != GrantType::RefreshToken || policy.refresh.is_some());
@@ -57,7 +62,10 @@ pub fn metadata(issuer: &Issuer, policy: &Policy, ui_locales: &[&str]) -> Metada
         scopes_supported: policy.scopes.keys().map(ToString::to_string).collect(),
         response_types_supported: vec!["code"],
         response_modes_supported: vec!["query"],
-        grant_types_supported: grant_types.map(GrantType::as_str).collect(),
+        grant_types_supported: grant_types
+            .map(|grant_type| grant_type.as_str().to_owned())
+            .chain(extension_grants.into_iter().map(ToOwned::to_owned))
+            .collect(),
         token_endpoint_auth_methods_supported: any.clone(),
         revocation_endpoint_auth_methods_supported: any,
         introspection_endpoint_auth_methods_supported: with_secret,

@@ -27,7 +27,8 @@
 //!
 //! | state | who moves it on | file |
 //! |---|---|---|
-//! | (none) | the client's browser request | [`authorize`] |
+//! | (none) | the client, by way of a browser | [`authorize`] |
+//! | (none) | the client itself | [`client_credentials`], [`extension`] |
 //! | [`Pending`](crate::model::GrantState::Pending) | the user | [`session`], [`consent`] |
 //! | [`CodeIssued`](crate::model::GrantState::CodeIssued) | the client | [`code`] |
 //! | [`Active`](crate::model::GrantState::Active) | the client, a resource server | [`refresh`], [`introspect`], [`revoke`] |
@@ -41,6 +42,7 @@ pub mod code;
 pub mod consent;
 mod entropy;
 mod event;
+pub mod extension;
 pub mod introspect;
 pub mod metadata;
 pub mod rate_limit;

@@ -36,6 +36,7 @@ pub enum Refusal {
     TooManyWrongSecrets { retry_after_seconds: u32 },
     GrantTypeUnsupported,
     GrantTypeNotAllowed,
+    ExtensionGrantRefused(String),
 
     // The authorization request.
     RedirectUriMissing,
@@ -134,7 +135,9 @@ impl Refusal {
             R::SeveralAuthMethods => "RFC 6749 section 2.3",
             R::PublicClientSentSecret => "RFC 6749 section 2.3",
             R::TooManyWrongSecrets { .. } => "RFC 6749 section 2.3.1",
-            R::GrantTypeUnsupported | R::GrantTypeNotAllowed => "RFC 6749 section 5.2",
+            R::GrantTypeUnsupported | R::GrantTypeNotAllowed | R::ExtensionGrantRefused(_) => {
+                "RFC 6749 section 5.2"
+            }
             R::RedirectUriMissing => "RFC 6749 section 3.1.2.3",
             R::RedirectUriNotRegistered => "RFC 6749 section 3.1.2.4, RFC 9700 section 4.1.3",
             R::ResponseTypeUnsupported => "RFC 6749 section 3.1.1",
@@ -221,6 +224,9 @@ impl std::fmt::Display for Refusal {
             R::PublicClientSentSecret => "a public client has no secret to send",
             R::TooManyWrongSecrets { .. } => "too many wrong secrets for this client",
             R::GrantTypeUnsupported => "this grant type is not supported",
+            R::ExtensionGrantRefused(reason) => {
+                return write!(f, "the grant type of the host refuses: {reason}");
+            }
             R::GrantTypeNotAllowed => "the client is not registered for this grant type",
             R::RedirectUriMissing => {
                 "the redirect_uri is missing, and not exactly one is registered"

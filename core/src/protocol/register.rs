@@ -4,7 +4,7 @@ use crate::model::{
     ApplicationType, Client, ClientAuthMethod, ClientId, ClientSecret, ClientType, GrantType,
     RedirectUri, ScopeSet, SecretHash, SecretString,
 };
-use crate::protocol::{Context, Decision, Entropy, Event, Refusal};
+use crate::protocol::{Context, Decision, Entropy, Event, Refusal, extension};
 use crate::storage::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,6 +29,8 @@ pub struct Registration {
     pub localhost_any_port: bool,
     /// The grant types that it may use.
     pub grant_types: Vec<GrantType>,
+    /// The host's own grant types that it may use, by their URIs.
+    pub extension_grants: Vec<String>,
     /// The scopes that it may ask for.
     pub scope: ScopeSet,
     /// Its home page.
@@ -77,6 +79,7 @@ impl Registration {
             redirect_uris: vec![redirect_uri.into()],
             localhost_any_port: false,
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            extension_grants: vec![],
             scope,
             client_uri: None,
             logo_uri: None,
@@ -154,6 +157,7 @@ pub fn register(
         redirect_uris,
         localhost_any_port: registration.localhost_any_port,
         grant_types: registration.grant_types.clone(),
+        extension_grants: registration.extension_grants.clone(),
         scope: registration.scope.clone(),
         name: registration.name.trim().to_owned(),
         client_uri: registration.client_uri.clone(),
@@ -192,7 +196,14 @@ fn check(registration: &Registration, ctx: Context<'_>) -> Result<Vec<RedirectUr
     if together > Client::MAX_REDIRECT_URIS_LEN {
         return invalid("the redirect_uris are longer than 8 KiB together");
     }
-    if registration.grant_types.is_empty() {
+    if registration.extension_grants.len() > Client::MAX_EXTENSION_GRANTS
+        || !registration.extension_grants.iter().all(|name| extension::is_name(name))
+    {
+        return invalid(
+            "an extension grant is an absolute URI (RFC 6749 section 4.5), and 16 at most",
+        );
+    }
+    if registration.grant_types.is_empty() && registration.extension_grants.is_empty() {
         return invalid("at least one grant type");
     }
     if may_use(AuthorizationCode) && redirect_uris.is_empty() {

@@ -132,6 +132,24 @@ fn asked(question: &Recorded) -> Vec<String> {
             say(caller(by));
             say(optional("scope", scope));
         }
+        Recorded::ExtensionGrant { caller: by, grant_type, scope, authorized } => {
+            say(format!("a token by a grant type of the host's (grant_type={grant_type})"));
+            say(caller(by));
+            say(optional("scope", scope));
+            say(match &authorized.subject {
+                Some(subject) => format!(
+                    "the host says: for user {}, at most \"{}\"",
+                    subject.as_str(),
+                    authorized.scope
+                ),
+                None => {
+                    format!(
+                        "the host says: for the client itself, at most \"{}\"",
+                        authorized.scope
+                    )
+                }
+            });
+        }
         Recorded::Revoke { caller: by, token } => {
             say("to revoke a token".to_owned());
             say(caller(by));
@@ -247,6 +265,12 @@ fn granted_because(trace: &Trace) -> Vec<String> {
             CLIENT,
             "RFC 6749 section 4.4: the client is confidential, and registered for this grant type",
             "RFC 6749 section 3.3: the scope exists, and the client may have it",
+        ],
+        Recorded::ExtensionGrant { .. } => &[
+            CLIENT,
+            "RFC 6749 section 4.5: the client is registered for this grant type",
+            OWNER,
+            "RFC 6749 section 3.3: the scope exists, and the host and the client's registration allow it",
         ],
         Recorded::Revoke { .. } => &[
             CLIENT,

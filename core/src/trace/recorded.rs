@@ -16,6 +16,7 @@ use crate::protocol::client_auth::PresentedClient;
 use crate::protocol::client_credentials::ClientCredentialsRequest;
 use crate::protocol::code::RedeemRequest;
 use crate::protocol::consent::{ConsentAnswer, ConsentRequest};
+use crate::protocol::extension::{Authorized, ExtensionRequest};
 use crate::protocol::refresh::RefreshRequest;
 
 /// The request, under substitute secrets.
@@ -36,6 +37,12 @@ pub(super) enum Recorded {
     ClientCredentials {
         caller: Caller,
         scope: Option<String>,
+    },
+    ExtensionGrant {
+        caller: Caller,
+        grant_type: String,
+        scope: Option<String>,
+        authorized: Authorized,
     },
     Revoke {
         caller: Caller,
@@ -158,6 +165,12 @@ impl Recorded {
                     TokenRequest::ClientCredentials(request) => {
                         Self::ClientCredentials { caller, scope: request.scope.clone() }
                     }
+                    TokenRequest::Extension(request) => Self::ExtensionGrant {
+                        caller,
+                        grant_type: request.grant_type.clone(),
+                        scope: request.scope.clone(),
+                        authorized: request.authorized.clone(),
+                    },
                 }
             }
             Question::Revoke { caller, token } => Self::Revoke {
@@ -229,6 +242,14 @@ impl Recorded {
                 let request = &TokenRequest::ClientCredentials(request);
                 Ok(ask(Question::Token { caller: &caller.read(), request }))
             }
+            Self::ExtensionGrant { caller, grant_type, scope, authorized } => {
+                let request = &TokenRequest::Extension(ExtensionRequest {
+                    grant_type: grant_type.clone(),
+                    scope: scope.clone(),
+                    authorized: authorized.clone(),
+                });
+                Ok(ask(Question::Token { caller: &caller.read(), request }))
+            }
             Self::Revoke { caller, token } => {
                 let token = Opener::read_optional(token.as_ref())?;
                 Ok(ask(Question::Revoke { caller: &caller.read(), token: token.as_ref() }))
@@ -278,6 +299,7 @@ impl Recorded {
             Self::Redeem { caller, .. }
             | Self::Refresh { caller, .. }
             | Self::ClientCredentials { caller, .. }
+            | Self::ExtensionGrant { caller, .. }
             | Self::Revoke { caller, .. }
             | Self::Introspect { caller, .. } => Some(&caller.client_id),
             Self::Authorize { parameters, .. } => parameters.get("client_id").map(String::as_str),

@@ -71,6 +71,7 @@ pub(crate) const fn on_the_wire(refusal: &Refusal) -> OnTheWire {
         R::TooManyWrongSecrets { .. } => row("invalid_client", 429, K::TooManyAttempts),
         R::GrantTypeUnsupported => row("unsupported_grant_type", 400, K::BadRequest),
         R::GrantTypeNotAllowed => row("unauthorized_client", 400, K::BadRequest),
+        R::ExtensionGrantRefused(_) => INVALID_GRANT,
 
         R::ResponseTypeUnsupported => row("unsupported_response_type", 400, K::BadRequest),
         R::RequestObjectUnsupported => row("request_not_supported", 400, K::BadRequest),

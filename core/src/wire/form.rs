@@ -71,6 +71,11 @@ impl<'a> Form<'a> {
         self.get(name)?.ok_or(Refusal::ParameterMissing(name))
     }
 
+    /// All parameters, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// All values of a parameter that may be repeated.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref())

@@ -44,13 +44,14 @@ use http::{HeaderMap, Method, Request, header};
 
 use self::form::Form;
 use crate::authenticator::Credentials;
-use crate::engine::{AuthorizationServer, Browser, TokenRequest};
+use crate::engine::{AuthorizationServer, Browser, Parameters, TokenRequest};
 use crate::model::{Authentication, ClientId, Handle, Issuer, ScopeSet, SecretString};
 use crate::protocol::authorize::{AuthorizationRequest, parse_interaction};
 use crate::protocol::client_auth::PresentedClient;
 use crate::protocol::client_credentials::ClientCredentialsRequest;
 use crate::protocol::code::{self, RedeemRequest};
 use crate::protocol::consent::{ConsentAnswer, ConsentRequest};
+use crate::protocol::extension;
 use crate::protocol::metadata::path;
 use crate::protocol::refresh::{self, RefreshRequest};
 use crate::protocol::{Refusal, session};
@@ -99,6 +100,11 @@ pub(crate) enum Call {
     Token {
         client: PresentedClient,
         request: TokenRequest,
+    },
+    Extension {
+        client: PresentedClient,
+        grant_type: String,
+        parameters: Parameters,
     },
     Revoke {
         client: PresentedClient,
@@ -332,7 +338,14 @@ fn read(
         }
         Route::Token => {
             let client = client::presented(headers, &query, &form)?;
-            Call::Token { client, request: token_request(&form)? }
+            match form.require("grant_type")? {
+                name if extension::is_name(name) => Call::Extension {
+                    client,
+                    grant_type: name.to_owned(),
+                    parameters: Parameters::new(form.iter()),
+                },
+                name => Call::Token { client, request: token_request(name, &form)? },
+            }
         }
         Route::Revoke => {
             let client = client::presented(headers, &query, &form)?;
@@ -456,9 +469,9 @@ fn consent_request(form: &Form<'_>) -> Result<ConsentRequest, Refusal> {
     })
 }
 
-fn token_request(form: &Form<'_>) -> Result<TokenRequest, Refusal> {
+fn token_request(grant_type: &str, form: &Form<'_>) -> Result<TokenRequest, Refusal> {
     let scope = form.get("scope")?.map(str::to_owned);
-    match form.require("grant_type")? {
+    match grant_type {
         "authorization_code" => Ok(TokenRequest::AuthorizationCode(RedeemRequest {
             redirect_uri: form.get("redirect_uri")?.map(str::to_owned),
             code_verifier: form.get("code_verifier")?.map(str::to_owned),

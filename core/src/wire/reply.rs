@@ -92,7 +92,12 @@ impl<'a> Replies<'a> {
     pub(crate) fn metadata(self) -> Reply {
         let (issuer, policy) = (self.server.issuer(), self.server.policy());
         let languages = self.server.pages().languages();
-        let metadata = crate::protocol::metadata::metadata(issuer, policy, &languages);
+        let metadata = crate::protocol::metadata::metadata(
+            issuer,
+            policy,
+            self.server.extension_grants(),
+            &languages,
+        );
         let body = serde_json::to_value(metadata).unwrap_or_default();
         let mut reply = json_reply(StatusCode::OK, &body);
         let cache = HeaderValue::from_static("public, max-age=300");

@@ -11,6 +11,7 @@ mod bounds;
 mod client_auth;
 mod code;
 mod consent;
+mod extension;
 mod introspect;
 mod metadata;
 mod refresh;

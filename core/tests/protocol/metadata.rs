@@ -2,17 +2,19 @@ use grantor::protocol::metadata::metadata;
 
 use crate::world::World;
 
+const GRANT: &str = "urn:example:grant";
+
 #[test]
 fn it_says_what_is_enforced() {
     // Requirements 8414-002, 8414-007, 9207-003.
     let mut world = World::new();
-    let said = |world: &World| metadata(&world.issuer, &world.policy, &["en", "ko"]);
+    let said = |world: &World| metadata(&world.issuer, &world.policy, [GRANT], &["en", "ko"]);
     let all = said(&world);
     assert_eq!(all.issuer, "https://as.example");
     assert_eq!(all.token_endpoint, "https://as.example/token");
     assert_eq!(
         all.grant_types_supported,
-        ["authorization_code", "refresh_token", "client_credentials"]
+        ["authorization_code", "refresh_token", "client_credentials", GRANT]
     );
     assert_eq!(all.scopes_supported, ["admin", "read", "write"]);
     assert_eq!(all.ui_locales_supported, ["en", "ko"]);
@@ -23,5 +25,8 @@ fn it_says_what_is_enforced() {
     assert!(all.authorization_response_iss_parameter_supported);
     assert_eq!(all.response_types_supported, ["code"]);
     world.policy.refresh = None;
-    assert_eq!(said(&world).grant_types_supported, ["authorization_code", "client_credentials"]);
+    assert_eq!(
+        said(&world).grant_types_supported,
+        ["authorization_code", "client_credentials", GRANT]
+    );
 }

@@ -161,6 +161,8 @@ impl Administration<'_> {
             redirect_uris: new.redirect_uris,
             localhost_any_port: new.localhost_any_port,
             grant_types: new.grant_types,
+            // This server has none.
+            extension_grants: Vec::new(),
             scope,
             client_uri: new.client_uri,
             logo_uri: new.logo_uri,
