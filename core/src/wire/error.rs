@@ -157,3 +157,6 @@ pub(super) const fn retry_after(refusal: &Refusal) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod guide;
