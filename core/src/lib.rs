@@ -4,6 +4,8 @@
 //! [`AuthorizationServer::handle`] on the web framework that you already have; `grantor-axum` and `grantor-tower`
 //! do that in one line. Nothing here knows a framework, a database or a runtime.
 //!
+//! **[The book](guide)** begins at `cargo new` and asks for no knowledge of OAuth.
+//!
 //! ```
 //! use grantor::model::{Account, Subject};
 //! use grantor::storage::MemoryStorage;
@@ -34,6 +36,7 @@
 //!
 //! # Where things are
 //!
+//! * [`guide`]: the book, from the first five minutes to production.
 //! * [`model`]: plain data.
 //! * [`protocol`]: the rules, as pure functions; the state diagram stands at its top.
 //! * [`storage`]: the contract of a store, and the memory backend.
@@ -46,6 +49,8 @@
 
 mod authenticator;
 pub mod engine;
+#[cfg(not(doctest))]
+pub mod guide;
 pub mod model;
 pub mod pages;
 pub mod protocol;

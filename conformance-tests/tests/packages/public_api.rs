@@ -39,7 +39,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// The parts of a program, and what is to be read and not to be used: what they make public is for their own
 /// tests.
-const PROGRAMS: &[&str] = &["grantor-example-postgres", "grantor-server"];
+const PROGRAMS: &[&str] = &["grantor-example-postgres", "grantor-guide", "grantor-server"];
 
 /// Where rustdoc has described every library of the workspace.
 static DESCRIPTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
