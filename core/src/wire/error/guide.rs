@@ -38,6 +38,7 @@ fn refusals() -> Vec<R> {
         R::TooManyWrongSecrets { retry_after_seconds: 1 },
         R::GrantTypeUnsupported,
         R::GrantTypeNotAllowed,
+        R::ExtensionGrantRefused("...".to_owned()),
         R::RedirectUriMissing,
         R::RedirectUriNotRegistered,
         R::ResponseTypeUnsupported,
@@ -220,6 +221,7 @@ fn everything_that_stops_a_start_is_in_the_table() {
         BuildError::NoAuthenticator,
         BuildError::LoginPage,
         BuildError::InteractionPage,
+        BuildError::ExtensionGrant,
         BuildError::ClientCache,
         BuildError::Scope(InvalidScope),
         BuildError::Policy(InvalidPolicy::CodeLifetime),
@@ -256,6 +258,7 @@ fn every_reason_for_503_is_in_the_table() {
         Unavailable::Storage(StorageError::unavailable("...")),
         Unavailable::Authenticator(crate::AuthenticatorError::unavailable("...")),
         Unavailable::Contention,
+        Unavailable::ExtensionGrant("...".to_owned()),
         Unavailable::Entropy,
     ];
     assert_all(&unavailable, include_str!("../../engine/step.rs"), "Unavailable");
