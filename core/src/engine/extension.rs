@@ -10,6 +10,7 @@ use super::tokens::TokenRequest;
 use crate::model::{Client, ClientId, Grant, RevocationReason, ScopeSet, SecretString};
 use crate::protocol::client_auth::PresentedClient;
 use crate::protocol::extension::{self, Authorized, ExtensionRequest};
+use crate::protocol::replay::NotAccepted;
 use crate::protocol::token::TokenResponse;
 use crate::protocol::{Context, Refusal, bearer, revoke, session};
 use crate::storage::Key;
@@ -106,6 +107,16 @@ impl ExtensionError {
     /// Whoever has to be asked does not answer. The reason is for the operator.
     pub fn unavailable(reason: impl fmt::Display) -> Self {
         Self::Unavailable(reason.to_string())
+    }
+}
+
+impl From<Error<NotAccepted>> for ExtensionError {
+    /// What [`accept_once`](AuthorizationServer::accept_once) said.
+    fn from(error: Error<NotAccepted>) -> Self {
+        match error {
+            Error::Refused(why) => Self::invalid_grant(why),
+            Error::Unavailable(cause) => Self::unavailable(cause),
+        }
     }
 }
 
