@@ -140,7 +140,8 @@ impl<'de> Deserialize<'de> for SecretHash {
 ///
 /// `Debug` redacts, there is no `Display` and no `Serialize`: whoever needs the text writes
 /// [`expose`](Self::expose) and can be found by searching for it.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
 pub struct SecretString(String);
 
 impl SecretString {
