@@ -4,10 +4,11 @@
 //! * [`require_scope`]: a layer for the routes of a resource server, and [`Token`] for what it found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
 //!
-//! Who is signed in at the host is said by a layer that puts an
-//! [`Authentication`](grantor::model::Authentication) into the request's extensions.
+//! * [`signed_in`]: a layer that says who is signed in at the host.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
+
+mod signed_in;
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +23,8 @@ use http::StatusCode;
 use http::request::Parts;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+
+pub use self::signed_in::signed_in;
 
 /// The authorization server as a router of absolute paths: merge it, do not nest it. The paths
 /// follow from the issuer, so that the metadata is right.
