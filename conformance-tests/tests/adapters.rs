@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The crates beside the adapters.
-const OTHERS: [&str; 2] = ["introspection", "server"];
+const OTHERS: [&str; 3] = ["examples", "introspection", "server"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -184,8 +184,13 @@ const MAY_BRING: &[(&str, &[&str])] = &[
 ];
 
 /// Not libraries to build on: a program, tests, and examples.
-const PROGRAMS: &[&str] =
-    &["grantor-conformance", "grantor-example-postgres", "grantor-guide", "grantor-server"];
+const PROGRAMS: &[&str] = &[
+    "grantor-conformance",
+    "grantor-example-postgres",
+    "grantor-examples",
+    "grantor-guide",
+    "grantor-server",
+];
 
 /// The crates that come with a package, by the direct dependency that brings them, in alphabetical order.
 fn tree(package: &str, target: &str) -> Vec<(String, BTreeSet<String>)> {

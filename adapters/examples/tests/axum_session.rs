@@ -1,0 +1,189 @@
+//! The axum program with sessions and a table of users, as its users and their clients meet it.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
+
+#[expect(dead_code, unreachable_pub, reason = "the program, whose main is not run here")]
+#[path = "../examples/axum_session.rs"]
+mod program;
+mod visitor;
+
+use argon2::{Argon2, PasswordHasher as _};
+use grantor_conformance::postgres::{Schema, shared_server};
+use reqwest::StatusCode;
+use sqlx::PgPool;
+
+use crate::visitor::{Browser, CALLBACK, PASSWORD, Site, parameter};
+
+/// The program, running on a database of its own.
+struct Running {
+    site: Site,
+    schema: Schema<'static>,
+}
+
+impl Running {
+    async fn new() -> Self {
+        let schema = shared_server().schema();
+        let users = PgPool::connect(&schema.url()).await.expect("the database is there");
+        let table = "CREATE TABLE users (id text, name text, password text, disabled boolean)";
+        sqlx::query(table).execute(&users).await.expect("a new table");
+        let hash = Argon2::default().hash_password_with_salt(PASSWORD.as_bytes(), b"some salt");
+        let hash = hash.expect("hashed").to_string();
+        for name in ["alice", "bob"] {
+            let row = sqlx::query("INSERT INTO users VALUES ('id of ' || $1, $1, $2, false)");
+            row.bind(name).bind(&hash).execute(&users).await.expect("a new user");
+        }
+        let (site, listener) = Site::new().await;
+        let (builder, users) = (site.builder(), program::Users(users));
+        tokio::spawn(async move {
+            program::run(listener, builder, users).await.expect("it runs");
+        });
+        Self { site, schema }
+    }
+
+    fn sql(&self, statement: &str) {
+        shared_server().sql(&format!("SET search_path = {}; {statement}", self.schema.name()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_signs_in_at_the_host_and_comes_back() {
+    // Requirements 6749-010, 6750-001; ATTACKS A18, G11.
+    let Running { site, .. } = &Running::new().await;
+    let mut browser = Browser::new(site);
+    let login = browser.open(&site.authorize(&[])).await;
+    assert!(login.is_login(), "{login:?}");
+    let mut refusals = Vec::new();
+    for (name, password) in [("alice", "wrong"), ("nobody", PASSWORD), ("", "")] {
+        let refused = browser.sign_in(&login, name, password).await;
+        assert_eq!((refused.status, refused.is_login()), (StatusCode::FORBIDDEN, true));
+        refusals.push(refused.body);
+    }
+    refusals.dedup();
+    assert_eq!(refusals.len(), 1, "an unknown name is told apart: {refusals:?}");
+    let consent = browser.sign_in(&login, "alice", PASSWORD).await;
+    assert!(consent.body.contains("alice"), "{consent:?}");
+    let location = browser.allow(&consent).await;
+    let token = site.redeem(&location).await;
+    let me = site.me(&token).await;
+    assert_eq!((me.status, me.body.as_str()), (StatusCode::OK, "alice"));
+    assert_eq!(site.me("gra_wrong").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_elsewhere() {
+    // ATTACKS A18.
+    let Running { site, .. } = &Running::new().await;
+    for query in [
+        "",
+        "?return_to=https://evil.example",
+        "?return_to=//evil.example",
+        "?return_to=/%5Cevil.example",
+        "?return_to=https://evil.example/interaction%3Finteraction%3Dx",
+        "?return_to=/apps&return_to=https://evil.example",
+        "?return_to=%ff",
+    ] {
+        let mut browser = Browser::new(site);
+        let login = browser.open(&format!("/login{query}")).await;
+        let form = [("username", "alice"), ("password", PASSWORD)];
+        let answer = browser.send(browser.post(&login.url).form(&form)).await;
+        assert!(answer.status.is_redirection(), "{query}: {answer:?}");
+        assert_eq!(answer.location, "/", "{query}");
+    }
+    // With a genuine request beside it, the visitor still comes back to that.
+    let mut browser = Browser::new(site);
+    let url = site.authorize(&[("return_to", "https://evil.example")]);
+    let login = browser.open(&url).await;
+    let consent = browser.sign_in(&login, "alice", PASSWORD).await;
+    assert!(browser.allow(&consent).await.starts_with(CALLBACK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_signed_in_is_asked_again_only_where_that_is_wanted() {
+    // ATTACKS G07.
+    let Running { site, .. } = &Running::new().await;
+    let mut browser = Browser::new(site);
+    browser.token(site, "alice").await;
+    let back = browser.open(&site.authorize(&[])).await;
+    assert!(back.location.starts_with(CALLBACK), "signed in, and allowed before: {back:?}");
+    site.redeem(&back.location).await;
+    let silent = browser.open(&site.authorize(&[("prompt", "none")])).await;
+    assert!(!parameter(&silent.location, "code").is_empty());
+    for prompt in ["login", "login consent"] {
+        let login = browser.open(&site.authorize(&[("prompt", prompt)])).await;
+        assert!(login.is_login() && login.url.contains("reauthenticate=true"), "{login:?}");
+        // Going back without signing in again does not help.
+        let again = browser.open(&parameter(&login.url, "return_to")).await;
+        assert!(again.is_login(), "{again:?}");
+        let refused = browser.sign_in(&login, "alice", "wrong").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let page = browser.sign_in(&login, "alice", PASSWORD).await;
+        assert!(page.is_consent() || page.location.starts_with(CALLBACK), "{page:?}");
+    }
+    // Another session is another session.
+    let stranger = Browser::new(site).open(&site.authorize(&[("prompt", "none")])).await;
+    assert_eq!(parameter(&stranger.location, "error"), "login_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_out_at_the_host_is_nobody() {
+    let Running { site, .. } = &Running::new().await;
+    let mut browser = Browser::new(site);
+    let token = browser.token(site, "alice").await;
+    let before = browser.clone();
+    let done = browser.send(browser.post("/logout")).await;
+    assert_eq!(done.status, StatusCode::OK);
+    for mut browser in [browser, before] {
+        let login = browser.open(&site.authorize(&[])).await;
+        assert!(login.is_login(), "{login:?}");
+    }
+    // What was allowed before is not withdrawn by that.
+    assert_eq!(site.me(&token).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_makes_a_new_session() {
+    // ATTACKS G05: who made a visitor use a session of their own is not signed in with it.
+    let Running { site, .. } = &Running::new().await;
+    let mut browser = Browser::new(site);
+    browser.token(site, "alice").await;
+    let mut planted = browser.clone();
+    let login = browser.open(&site.authorize(&[("prompt", "login")])).await;
+    browser.sign_in(&login, "bob", PASSWORD).await;
+    let login = planted.open(&site.authorize(&[])).await;
+    assert!(login.is_login(), "the old session is still there: {login:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_user_has_no_live_token() {
+    let running = &Running::new().await;
+    let Running { site, .. } = running;
+    let mut browser = Browser::new(site);
+    let token = browser.token(site, "alice").await;
+    let other = Browser::new(site).token(site, "bob").await;
+    running.sql("UPDATE users SET disabled = true WHERE name = 'alice'");
+    assert_eq!(site.me(&token).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(site.me(&other).await.status, StatusCode::OK);
+    let login = browser.open(&site.authorize(&[])).await;
+    let refused = browser.sign_in(&login, "alice", PASSWORD).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    running.sql("UPDATE users SET disabled = false WHERE name = 'alice'");
+    assert_eq!(site.me(&token).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_table_nobody_is_told_something_wrong() {
+    // ATTACKS K04: neither "wrong password" nor "invalid token".
+    let running = &Running::new().await;
+    let Running { site, .. } = running;
+    let mut browser = Browser::new(site);
+    let token = browser.token(site, "alice").await;
+    running.sql("ALTER TABLE users RENAME TO elsewhere");
+    assert_eq!(site.me(&token).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let back = browser.open(&site.authorize(&[])).await;
+    assert_eq!(parameter(&back.location, "error"), "temporarily_unavailable");
+    let login = Browser::new(site).open("/login").await;
+    let refused = Browser::new(site).sign_in(&login, "alice", PASSWORD).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    running.sql("ALTER TABLE elsewhere RENAME TO users");
+    assert_eq!(site.me(&token).await.status, StatusCode::OK);
+}
