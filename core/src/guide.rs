@@ -13,4 +13,6 @@ macro_rules! chapters {
     };
 }
 
-chapters! { start concepts embedding users storage resources production security errors }
+chapters! {
+    start concepts embedding users storage resources production security errors customising migration
+}

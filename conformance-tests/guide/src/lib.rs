@@ -12,4 +12,6 @@ macro_rules! chapters {
     };
 }
 
-chapters! { concepts embedding errors production resources security start storage users }
+chapters! {
+    concepts customising embedding errors migration production resources security start storage users
+}
