@@ -1,4 +1,4 @@
-//! The conformance suites of Grantor: what its parts must do, as tests that others can run.
+//! The conformance suites of [Grantor](grantor): what its parts must do, as tests that others can run.
 //!
 //! * [`storage`]: for authors of storage backends: the contract, clause by clause.
 //! * [`protocol`]: for authors of storage backends and for whoever embeds the server: random walks of
@@ -9,6 +9,8 @@
 //! * `redis` and `postgres`, with the features of these names: for authors of stores on Redis or on
 //!   PostgreSQL: real servers for tests, and what goes wrong with them.
 //! * `runner`, with the feature of that name: the black-box runner, the binary `grantor-conformance`.
+//!
+//! What a store must do is in [`grantor::storage`], how to embed the server in [`grantor`].
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 

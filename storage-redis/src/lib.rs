@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # The rest of Grantor
+//!
+//! The guide is in [`grantor`]; what a store must do is in [`grantor::storage`].
 
 mod calls;
 mod check;

@@ -42,44 +42,49 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 const PROGRAMS: &[&str] = &["grantor-example-postgres", "grantor-guide", "grantor-server"];
 
 /// Where rustdoc has described every library of the workspace.
-static DESCRIPTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
+static DESCRIPTIONS: LazyLock<PathBuf> =
+    LazyLock::new(|| describe("public-api", &["--workspace", "--all-features"]));
+
+/// Lets rustdoc describe what is selected, and says where.
+fn describe(place: &str, selection: &[&str]) -> PathBuf {
     let workspace = workspace();
     // Apart from the pages for people, and of the same compiled dependencies.
-    let target = workspace.target_directory.join("public-api");
-    let arguments = ["doc", "--workspace", "--lib", "--no-deps", "--all-features", "--locked"];
+    let target = workspace.target_directory.join(place);
     output(
         cargo()
-            .args(arguments)
+            .args(["doc", "--lib", "--no-deps", "--locked"])
+            .args(selection)
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_BUILD_BUILD_DIR", &workspace.build_directory)
             .env("RUSTDOC", concat!(env!("CARGO_MANIFEST_DIR"), "/public-api/rustdoc"))
             .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json"),
     );
     target.join("doc")
-});
+}
 
 fn description(library: &str) -> PathBuf {
     DESCRIPTIONS.join(format!("{library}.json"))
 }
 
 /// The public API of a library, without what every type has.
-fn items(library: &str) -> PublicApi {
-    public_api::Builder::from_rustdoc_json(description(library))
+fn items(description: &Path) -> PublicApi {
+    public_api::Builder::from_rustdoc_json(description)
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .build()
         .unwrap_or_else(|error| {
             panic!(
-                "{error}\nThe form in which rustdoc describes {library} changes with its version, and the crate \
+                "{}: {error}\nThe form of such a description changes with the version of rustdoc, and the crate \
                  public-api reads one of them: {}",
+                description.display(),
                 output(cargo().args(["tree", "-p", "public-api", "--depth", "1", "--locked"]))
             )
         })
 }
 
 /// One item on each line. That a type implements a trait is one: the functions are those of the trait.
-fn listing(library: &str) -> String {
-    let api = items(library);
+fn listing(description: &Path) -> String {
+    let api = items(description);
     let line = |item: &PublicItem| item.to_string();
     let of_trait = |item: &&PublicItem| {
         let line = line(item);
@@ -105,7 +110,7 @@ fn the_public_api_is_as_listed() {
         .collect();
     for (library, package) in &libraries {
         let path = listings.join(format!("{package}.txt"));
-        let is = listing(library);
+        let is = listing(&description(library));
         if env::var_os("GRANTOR_WRITE_API").is_some() {
             fs::write(&path, is).expect("the listing can be written");
             continue;
@@ -126,6 +131,24 @@ fn the_public_api_is_as_listed() {
          GRANTOR_WRITE_API=1 cargo test -p grantor-conformance --test packages",
         listings.display()
     );
+}
+
+/// Whoever switches a feature on keeps everything that there was without it.
+#[test]
+fn features_only_add() {
+    let mut added = 0;
+    for package in workspace().packages.into_iter().filter(|package| !package.features.is_empty()) {
+        let Some(library) = package.library() else { continue };
+        let selection = ["--package", &package.name, "--no-default-features"];
+        let bare = describe("public-api-without-features", &selection);
+        let without = listing(&bare.join(format!("{library}.json")));
+        let with = listing(&description(library));
+        let lines = |text| str::lines(text).map(str::to_owned).collect::<BTreeSet<String>>();
+        let lost: Vec<_> = lines(&without).difference(&lines(&with)).cloned().collect();
+        assert!(lost.is_empty(), "{library} loses with its features: {lost:#?}");
+        added += lines(&with).difference(&lines(&without)).count();
+    }
+    assert!(added > 0, "no feature of any package was looked at");
 }
 
 #[test]
@@ -168,12 +191,32 @@ fn the_public_api_is_made_of_types_of_these_crates() {
             });
         let ours = |name: &String| name == "grantor" || name.starts_with("grantor_");
         let standard = |name: &String| ["core", "alloc", "std"].contains(&name.as_str());
-        let named: BTreeSet<String> = items(library)
+        let named: BTreeSet<String> = items(&description(library))
             .items()
             .flat_map(crates)
             .filter(|name| !ours(name) && !standard(name))
             .collect();
         let may: BTreeSet<String> = may.iter().map(|&name| name.to_owned()).collect();
         assert_eq!(named, may, "left: the crates that {} names; right: those it may", package.name);
+    }
+}
+
+/// Every library is met by somebody who has read nothing else.
+#[test]
+fn every_front_page_says_what_the_library_is_and_leads_to_the_guide() {
+    for package in workspace().packages {
+        let Some(library) = package.library().filter(|library| *library != "grantor") else {
+            continue;
+        };
+        let text = fs::read_to_string(description(library)).expect("a description");
+        let description: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let id = |value: &serde_json::Value| value.to_string();
+        let root = &description["index"][id(&description["root"])];
+        let page = root["docs"].as_str().unwrap_or_default();
+        assert!(page.len() > 100, "{library} has hardly a front page: {page:?}");
+        let to_guide = root["links"].as_object().is_some_and(|links| {
+            links.values().any(|link| description["paths"][id(link)]["path"][0] == "grantor")
+        });
+        assert!(to_guide, "the front page of {library} has no link to a page of `grantor`");
     }
 }
