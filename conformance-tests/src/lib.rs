@@ -10,7 +10,7 @@
 //!   PostgreSQL: real servers for tests, and what goes wrong with them.
 //! * `runner`, with the feature of that name: the black-box runner, the binary `grantor-conformance`.
 //!
-//! What a store must do is in [`grantor::storage`], how to embed the server in [`grantor`].
+//! Storage is a chapter of [the book](grantor::guide::storage); what a store must do is in [`grantor::storage`].
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 

@@ -2,7 +2,7 @@
 //!
 //! # The rest of Grantor
 //!
-//! The guide is in [`grantor`]; what a store must do is in [`grantor::storage`].
+//! Storage is a chapter of [the book](grantor::guide::storage); what a store must do is in [`grantor::storage`].
 
 mod calls;
 mod check;

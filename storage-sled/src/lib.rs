@@ -6,7 +6,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The guide is in [`grantor`]. This keeps [the contract](grantor::storage) on [sled](https://docs.rs/sled/0.34.7) 0.34, whose own
+//! Storage is a chapter of [the book](grantor::guide::storage). This keeps [the contract](grantor::storage) on [sled](https://docs.rs/sled/0.34.7) 0.34, whose own
 //! promises are weaker than that. This is what is added, and why.
 //!
 //! # Atomicity

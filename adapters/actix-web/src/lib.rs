@@ -1,5 +1,7 @@
 //! Grantor for [actix-web](https://docs.rs/actix-web) 4.
 //!
+//! Embedding it is a chapter of [the book](grantor::guide::embedding).
+//!
 //! * [`configure`]: the authorization server, for `App::configure`.
 //! * [`require_scope`]: a middleware for the routes of a resource server, and [`Token`] for what it
 //!   found.

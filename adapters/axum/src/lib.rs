@@ -1,5 +1,7 @@
 //! Grantor for [axum](https://docs.rs/axum).
 //!
+//! Embedding it is a chapter of [the book](grantor::guide::embedding).
+//!
 //! * [`router`]: the authorization server as a `Router`, to be merged into yours.
 //! * [`require_scope`]: a layer for the routes of a resource server, and [`Token`] for what it found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.

@@ -1,6 +1,8 @@
 //! A [`Guard`](grantor::resource::Guard) where the authorization server is another program: it is asked
 //! what a token stands for (RFC 7662). The server may be Grantor or any other.
 //!
+//! Protecting resources is a chapter of [the book](grantor::guide::resources).
+//!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;

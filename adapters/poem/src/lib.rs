@@ -1,5 +1,7 @@
 //! Grantor for [poem](https://docs.rs/poem) 3.
 //!
+//! Embedding it is a chapter of [the book](grantor::guide::embedding).
+//!
 //! * [`Grantor`]: the authorization server, as a middleware around your routes.
 //! * [`require_scope`]: a middleware for the endpoints of a resource server, and [`Token`] for what it
 //!   found.

@@ -1,5 +1,7 @@
 //! Grantor for [Rocket](https://docs.rs/rocket) 0.5.
 //!
+//! Embedding it is a chapter of [the book](grantor::guide::embedding).
+//!
 //! * [`routes`]: the authorization server, to be mounted at `/`; [`routes_with`] where the host signs
 //!   users in itself.
 //! * [`require_scope`]: protects routes of a resource server, and [`Token`] for what it found.

@@ -1,5 +1,7 @@
 //! Grantor as a process: the authorization server, a user directory, administration.
 //!
+//! Running it is a chapter of [the book](grantor::guide::production).
+//!
 //! The binary is `grantor`. What it is made of can be used on its own:
 //!
 //! * [`http::serve`] serves any service over HTTP/1.1, with bounds on what a client can hold on to.

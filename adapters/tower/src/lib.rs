@@ -1,5 +1,7 @@
 //! Grantor for everything that speaks [`tower_service::Service`] over `http::Request`.
 //!
+//! Embedding it is a chapter of [the book](grantor::guide::embedding).
+//!
 //! * [`GrantorService`]: the whole authorization server as one service.
 //! * [`RequireScope`]: a layer for protected resources, which lets a request pass when its Bearer
 //!   token is active and has a scope.

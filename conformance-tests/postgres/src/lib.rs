@@ -1,7 +1,8 @@
 //! Grantor's records in one table of PostgreSQL: a worked example of a storage backend.
 //!
 //! It is complete: it passes the [storage suite] and the [protocol model] against a real PostgreSQL, and may
-//! be copied. Read it beside [the contract](grantor::storage), whose clauses are in italics below.
+//! be copied. Read it beside [the chapter on storage](grantor::guide::storage) and
+//! [the contract](grantor::storage), whose clauses are in italics below.
 //!
 //! * The whole of it rests on one `UPDATE ... WHERE key = .. AND version = ..`. Under `READ COMMITTED` that is
 //!   a compare-and-set: PostgreSQL locks the row, and if somebody else has replaced it meanwhile, it evaluates
