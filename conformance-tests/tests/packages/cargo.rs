@@ -47,6 +47,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) features: std::collections::BTreeMap<String, Vec<String>>,
+    publish: Option<Vec<String>>,
     targets: Vec<Target>,
 }
 
@@ -64,8 +65,10 @@ impl Package {
     }
 }
 
-/// The packages of this workspace.
+/// This workspace, with the packages that are published: nothing depends on an example.
 pub(crate) fn workspace() -> Workspace {
     let text = output(cargo().args(["metadata", "--no-deps", "--locked", "--format-version", "1"]));
-    serde_json::from_str(&text).expect("metadata")
+    let mut workspace: Workspace = serde_json::from_str(&text).expect("metadata");
+    workspace.packages.retain(|package| package.publish.as_ref().is_none_or(|to| !to.is_empty()));
+    workspace
 }

@@ -183,14 +183,8 @@ const MAY_BRING: &[(&str, &[&str])] = &[
     ("grantor-tower", &["tokio"]),
 ];
 
-/// Not libraries to build on: a program, tests, and examples.
-const PROGRAMS: &[&str] = &[
-    "grantor-conformance",
-    "grantor-example-postgres",
-    "grantor-examples",
-    "grantor-guide",
-    "grantor-server",
-];
+/// Not libraries to build on: a program, and tests.
+const PROGRAMS: &[&str] = &["grantor-conformance", "grantor-server"];
 
 /// The crates that come with a package, by the direct dependency that brings them, in alphabetical order.
 fn tree(package: &str, target: &str) -> Vec<(String, BTreeSet<String>)> {
