@@ -66,8 +66,8 @@ fn the_lines_are_those_that_the_command_counts() {
 fn the_versions_are_those_of_the_workspace() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     for (name, (framework, _)) in rows() {
-        // `actix-web 4.18`, `tower-service 0.3, as ...`
-        let words = framework.split(',').next().and_then(|text| text.split_once(' '));
+        // `actix-web 4.18`, `tower-service 0.3, as ...`, `lambda_http 1.3: ...`
+        let words = framework.split([',', ':']).next().and_then(|text| text.split_once(' '));
         let (framework, version) = words.expect("a name and a version");
         let dependency = manifest
             .lines()

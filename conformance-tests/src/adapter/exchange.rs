@@ -7,6 +7,7 @@ use std::time::Duration;
 use grantor::protocol::register::Registered;
 use http::header;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::stage::Stage;
@@ -137,28 +138,53 @@ pub(super) async fn connect_from(source: IpAddr, to: SocketAddr) -> TcpStream {
 /// A server that refuses what it has not read to its end may close before everything was written:
 /// that is no error here.
 pub(super) async fn say(stream: TcpStream, bytes: &[u8]) -> String {
-    converse(stream, bytes, false).await
+    converse(stream, async |writing| writing.write_all(bytes).await).await
 }
 
 /// The same, and the client is gone after the last byte.
 pub(super) async fn say_and_leave(stream: TcpStream, bytes: &[u8]) -> String {
-    converse(stream, bytes, true).await
+    let leave = async |writing: &mut OwnedWriteHalf| {
+        writing.write_all(bytes).await?;
+        writing.shutdown().await
+    };
+    converse(stream, leave).await
 }
 
-async fn converse(stream: TcpStream, bytes: &[u8], leave: bool) -> String {
+/// The same, and after the first bytes others again and again, as long as they are taken.
+pub(super) async fn say_without_end(stream: TcpStream, first: &[u8], then: &[u8]) -> String {
+    let more = async |writing: &mut OwnedWriteHalf| {
+        writing.write_all(first).await?;
+        for _ in 0..PATIENCE {
+            writing.write_all(then).await?;
+        }
+        panic!("a body of {PATIENCE} pieces is taken, and there would be more")
+    };
+    converse(stream, more).await
+}
+
+/// So many pieces of a body are more than any server waits for.
+const PATIENCE: usize = 10_000;
+
+/// What the other side says until it has said all of one answer, or goes.
+async fn converse(
+    stream: TcpStream,
+    write: impl AsyncFnOnce(&mut OwnedWriteHalf) -> std::io::Result<()>,
+) -> String {
     let (mut reading, mut writing) = stream.into_split();
     let mut answer = Vec::new();
     let write = async {
-        let _ = writing.write_all(bytes).await;
-        if leave {
-            let _ = writing.shutdown().await;
-        }
+        // Where nothing more is taken, what was answered says why.
+        let _ = write(&mut writing).await;
+        std::future::pending::<()>().await;
     };
     let read = async {
         while !is_whole(&answer) && !matches!(reading.read_buf(&mut answer).await, Ok(0) | Err(_)) {
         }
     };
-    tokio::join!(write, read);
+    tokio::select! {
+        () = write => {}
+        () = read => {}
+    }
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -5,9 +5,10 @@ use grantor::AuthorizationServer;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Response};
 
-use super::Serve;
 use super::exchange::Visitor;
-use super::stage::{Stage, on_stage};
+use super::stage::{Stage, on_stage, on_stage_of};
+use super::{READ, Serve, WRITE};
+use crate::runner::probe::Form;
 use crate::runner::wire::{Call, FORM, Reply};
 
 /// Headers that belong to the connection, or that a framework adds to every answer.
@@ -35,30 +36,40 @@ const OF_THE_SERVER: [HeaderName; 9] = [
 /// A table of requests, each asked over the connection and in this process.
 pub fn answers_are_those_of_the_server(serve: Serve) {
     // Requirements 6749-014, 6749-032; ATTACKS J01, J02: what is repeated, empty or no text arrives as it was sent.
-    on_stage(
-        serve,
-        "",
-        |builder| builder,
-        async |stage| {
-            let visitor = Visitor::of(stage);
-            for call in table(stage) {
-                compare(stage, &visitor, &call).await;
-            }
-            // The page for a browser that is known differs in nothing, with its cookies in two lines.
-            let apps = stage.url("/apps");
-            let mut browser = visitor.browser();
-            visitor.browse(&mut browser, Call::get(&apps)).await;
-            let known = browser.with_cookies(Call::get(&apps));
-            let cookie = known.headers.get(header::COOKIE).expect("a cookie").clone();
-            let mut twice = Call::get(&apps).header(header::COOKIE, "one=1; two=2");
-            twice.headers.append(header::COOKIE, cookie);
-            let page = compare(stage, &visitor, &twice).await;
-            assert!(
-                !page.headers.contains_key(header::SET_COOKIE),
-                "the cookie got lost: {page:?}"
-            );
-        },
-    );
+    on_stage(serve, async |stage| {
+        let visitor = Visitor::of(stage);
+        for call in table(stage) {
+            compare(stage, &visitor, &call).await;
+        }
+        // The page for a browser that is known differs in nothing, with its cookies in two lines.
+        let apps = stage.url("/apps");
+        let mut browser = visitor.browser();
+        visitor.browse(&mut browser, Call::get(&apps)).await;
+        let known = browser.with_cookies(Call::get(&apps));
+        let cookie = known.headers.get(header::COOKIE).expect("a cookie").clone();
+        let mut twice = Call::get(&apps).header(header::COOKIE, "one=1; two=2");
+        twice.headers.append(header::COOKIE, cookie);
+        let page = compare(stage, &visitor, &twice).await;
+        assert!(!page.headers.contains_key(header::SET_COOKIE), "the cookie got lost: {page:?}");
+    });
+}
+
+/// What was sent in two lines is not read as one, nor is one of them taken for all.
+pub fn repeated_headers_stay_repeated(serve: Serve) {
+    // Requirements 6749-004, 6750-001; ATTACKS J01.
+    on_stage(serve, async |stage| {
+        let visitor = Visitor::of(stage);
+        let token = Call::form(stage.url("/token"), &Form::new(&[("grant_type", "x")]).0)
+            .header(header::AUTHORIZATION, "Basic bm9ib2R5Og==")
+            .header(header::AUTHORIZATION, "Basic b3RoZXI6");
+        compare(stage, &visitor, &token).await;
+        for (method, scope) in [(Method::GET, READ), (Method::POST, WRITE)] {
+            let events = Call::new(method, stage.url("/events"))
+                .header(header::AUTHORIZATION, "Bearer nothing")
+                .header(header::AUTHORIZATION, "Bearer other");
+            super::guards::refused(stage, &visitor, &events, scope).await;
+        }
+    });
 }
 
 /// The paths follow from the issuer, whatever is in it.
@@ -70,7 +81,7 @@ pub fn issuers_with_a_path_are_served(serve: Serve) {
         if format!("http://127.0.0.1{path}").parse::<grantor::model::Issuer>().is_err() {
             continue;
         }
-        on_stage(
+        on_stage_of(
             serve,
             path,
             |builder| builder,
@@ -133,10 +144,7 @@ fn table(stage: &Stage) -> Vec<Call> {
         at(Method::POST, "/token").typed("multipart/form-data; boundary=x", "--x--"),
         form("/revoke", credentials),
         form("/introspect", "token=x"),
-        // Headers that come twice, and headers that are no text.
-        form("/token", "grant_type=client_credentials")
-            .header(header::AUTHORIZATION, "Basic bm9ib2R5Og==")
-            .header(header::AUTHORIZATION, "Basic b3RoZXI6"),
+        // Credentials of every kind.
         form("/introspect", "token=x").header(header::AUTHORIZATION, "Basic bm9ib2R5Og=="),
         form("/introspect", "token=x").header(header::AUTHORIZATION, "Bearer x"),
     ];

@@ -18,83 +18,70 @@ use crate::runner::{Options, Secret, Verdict, run};
 /// introspection, revocation.
 pub fn the_whole_flow(serve: Serve) {
     // Requirements 6749-037, 6749-045, 6750-005, 6750-008, 6750-009, 7009-001, 7636-002.
-    on_stage(
-        serve,
-        "",
-        |builder| builder,
-        async |stage| {
-            let visitor = Visitor::of(stage);
-            let client = stage.client().await;
-            let metadata = visitor.get(&stage.site.server.issuer().metadata_path()).await;
-            let endpoint = |name: &str| metadata.member(name).expect("an endpoint");
-            assert_eq!(
-                metadata.member("issuer").as_deref(),
-                Some(stage.site.server.issuer().as_str())
-            );
+    on_stage(serve, async |stage| {
+        let visitor = Visitor::of(stage);
+        let client = stage.client().await;
+        let metadata = visitor.get(&stage.site.server.issuer().metadata_path()).await;
+        let endpoint = |name: &str| metadata.member(name).expect("an endpoint");
+        assert_eq!(metadata.member("issuer").as_deref(), Some(stage.site.server.issuer().as_str()));
 
-            let ask = ask(&endpoint("authorization_endpoint"), client.client.id.as_str());
-            let (code, state) = allow_reading(&visitor, &ask).await;
-            assert_eq!(state, ask.state);
+        let ask = ask(&endpoint("authorization_endpoint"), client.client.id.as_str());
+        let (code, state) = allow_reading(&visitor, &ask).await;
+        assert_eq!(state, ask.state);
 
-            let redeem = [
-                ("grant_type", "authorization_code"),
-                ("code", &code),
-                ("redirect_uri", CALLBACK),
-                ("code_verifier", &ask.verifier),
-            ];
-            let tokens = visitor.form(&client, &endpoint("token_endpoint"), &redeem).await;
-            assert_eq!(tokens.member("scope").as_deref(), Some(READ), "{tokens:?}");
-            assert_eq!(tokens.header(header::CACHE_CONTROL), "no-store");
-            opens_reading_only(&visitor, &tokens.member("access_token").expect("a token")).await;
+        let redeem = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", &ask.verifier),
+        ];
+        let tokens = visitor.form(&client, &endpoint("token_endpoint"), &redeem).await;
+        assert_eq!(tokens.member("scope").as_deref(), Some(READ), "{tokens:?}");
+        assert_eq!(tokens.header(header::CACHE_CONTROL), "no-store");
+        opens_reading_only(&visitor, &tokens.member("access_token").expect("a token")).await;
 
-            let refresh = tokens.member("refresh_token").expect("a refresh token");
-            let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh)];
-            let tokens = visitor.form(&client, &endpoint("token_endpoint"), &form).await;
-            let access = tokens.member("access_token").expect("a token");
-            opens_reading_only(&visitor, &access).await;
+        let refresh = tokens.member("refresh_token").expect("a refresh token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh)];
+        let tokens = visitor.form(&client, &endpoint("token_endpoint"), &form).await;
+        let access = tokens.member("access_token").expect("a token");
+        opens_reading_only(&visitor, &access).await;
 
-            let resource_server = stage.resource_server().await;
-            let asked = async |token: &str| {
-                let url = endpoint("introspection_endpoint");
-                visitor.form(&resource_server, &url, &[("token", token)]).await
-            };
-            let found = asked(&access).await;
-            assert!(found.json().get("active").is_some_and(|active| active == true), "{found:?}");
-            assert_eq!(found.member("sub").as_deref(), Some(SUBJECT));
-            assert_eq!(found.member("scope").as_deref(), Some(READ));
+        let resource_server = stage.resource_server().await;
+        let asked = async |token: &str| {
+            let url = endpoint("introspection_endpoint");
+            visitor.form(&resource_server, &url, &[("token", token)]).await
+        };
+        let found = asked(&access).await;
+        assert!(found.json().get("active").is_some_and(|active| active == true), "{found:?}");
+        assert_eq!(found.member("sub").as_deref(), Some(SUBJECT));
+        assert_eq!(found.member("scope").as_deref(), Some(READ));
 
-            revoke(&visitor, &client, &endpoint("revocation_endpoint"), &access).await;
-            assert_eq!(asked(&access).await.json(), serde_json::json!({ "active": false }));
-            let refused = visitor.with_token(Method::GET, "/events", &access).await;
-            assert_eq!(refused.status, 401);
-            let challenge = refused.header(header::WWW_AUTHENTICATE);
-            assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
-        },
-    );
+        revoke(&visitor, &client, &endpoint("revocation_endpoint"), &access).await;
+        assert_eq!(asked(&access).await.json(), serde_json::json!({ "active": false }));
+        let refused = visitor.with_token(Method::GET, "/events", &access).await;
+        assert_eq!(refused.status, 401);
+        let challenge = refused.header(header::WWW_AUTHENTICATE);
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    });
 }
 
 /// Everything that the black-box runner looks at.
 pub fn the_runner_finds_nothing(serve: Serve) {
-    on_stage(
-        serve,
-        "",
-        |builder| builder,
-        async |stage| {
-            let mut config = Config {
-                issuer: Some(stage.site.server.issuer().as_str().to_owned()),
-                scope: Some(scopes().to_string()),
-                resource: Some(stage.url("/events")),
-                ..Config::default()
-            };
-            config.user.username = Some(NAME.to_owned());
-            config.user.password = Some(Secret::new(PASSWORD));
-            furnish(&stage.site.server, &scopes(), &mut config).await;
-            let options = Options { config, strict: true, ..Options::default() };
-            let report = run(&options, &mut ()).await.expect("a report");
-            conforms(&report);
-            assert!(report.count(Verdict::Pass) >= 170, "{}", report.count(Verdict::Pass));
-        },
-    );
+    on_stage(serve, async |stage| {
+        let mut config = Config {
+            issuer: Some(stage.site.server.issuer().as_str().to_owned()),
+            scope: Some(scopes().to_string()),
+            resource: Some(stage.url("/events")),
+            ..Config::default()
+        };
+        config.user.username = Some(NAME.to_owned());
+        config.user.password = Some(Secret::new(PASSWORD));
+        furnish(&stage.site.server, &scopes(), &mut config).await;
+        let options = Options { config, strict: true, ..Options::default() };
+        let report = run(&options, &mut ()).await.expect("a report");
+        conforms(&report);
+        assert!(report.count(Verdict::Pass) >= 170, "{}", report.count(Verdict::Pass));
+    });
 }
 
 /// An access token that a user allowed, for both scopes.

@@ -2,7 +2,7 @@
 
 use super::exchange::Visitor;
 use super::flow::ask;
-use super::stage::on_stage;
+use super::stage::on_stage_of;
 use super::users::SUBJECT;
 use super::{SIGNED_IN, Serve};
 use crate::runner::browser::Landing;
@@ -12,7 +12,7 @@ use crate::runner::wire::Call;
 /// Whoever is not signed in is sent to the host's page, and comes back as who the host says.
 pub fn the_host_says_who_is_signed_in(serve: Serve) {
     // Requirement 6749-010; ATTACKS A18.
-    on_stage(
+    on_stage_of(
         serve,
         "",
         |builder| builder.login_page("/login"),

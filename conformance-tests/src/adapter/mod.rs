@@ -47,7 +47,9 @@ pub use self::connection::{
     a_panic_is_answered, a_request_is_answered_to_its_end, broken_requests_break_nothing,
     no_body_is_read_without_end, the_peer_is_the_one_of_the_connection,
 };
-pub use self::fidelity::{answers_are_those_of_the_server, issuers_with_a_path_are_served};
+pub use self::fidelity::{
+    answers_are_those_of_the_server, issuers_with_a_path_are_served, repeated_headers_stay_repeated,
+};
 pub use self::flow::{the_runner_finds_nothing, the_whole_flow};
 pub use self::guards::{challenges_are_those_of_the_guard, no_guard_is_no_open_door};
 pub use self::host::the_host_says_who_is_signed_in;
@@ -91,9 +93,20 @@ pub type Serve = fn(Site);
 
 /// The tests of an adapter, over the program that `$serve`, a `fn(Site)`, runs. See
 /// [the module](mod@crate::adapter).
+///
+/// With `joined_headers`, for what stands behind a gateway that joins headers of one name before anybody
+/// sees them, all but [`repeated_headers_stay_repeated`].
 #[macro_export]
 macro_rules! adapter_suite {
     ($serve:expr) => {
+        $crate::adapter_suite!($serve, joined_headers);
+
+        #[test]
+        fn repeated_headers_stay_repeated() {
+            $crate::adapter::repeated_headers_stay_repeated($serve);
+        }
+    };
+    ($serve:expr, joined_headers) => {
         $crate::adapter_suite!(
             @tests $serve,
             the_whole_flow,
@@ -111,15 +124,11 @@ macro_rules! adapter_suite {
         );
     };
     (@tests $serve:expr, $($name:ident,)+) => {
-        mod adapter {
-            use super::*;
-
-            $(
-                #[test]
-                fn $name() {
-                    $crate::adapter::$name($serve);
-                }
-            )+
-        }
+        $(
+            #[test]
+            fn $name() {
+                $crate::adapter::$name($serve);
+            }
+        )+
     };
 }

@@ -31,8 +31,13 @@ pub(super) struct Stage {
     _port: TcpSocket,
 }
 
-/// Runs a test against a program. `path` is the path of the issuer.
-pub(super) fn on_stage(
+/// Runs a test against a program.
+pub(super) fn on_stage(serve: Serve, test: impl AsyncFnOnce(&Stage)) {
+    on_stage_of(serve, "", |builder| builder, test);
+}
+
+/// The same with a server of another kind. `path` is the path of the issuer.
+pub(super) fn on_stage_of(
     serve: Serve,
     path: &str,
     build: impl FnOnce(Builder) -> Builder,

@@ -173,6 +173,10 @@ const MAY_BRING: &[(&str, &[&str])] = &[
     ("grantor-axum", &["axum", "axum-core", "hyper", "tokio", "tower"]),
     // It is a client of HTTP.
     ("grantor-introspection", &["hyper", "rustls", "tokio"]),
+    (
+        "grantor-lambda",
+        &["futures-executor", "hyper", "lambda_http", "lambda_runtime", "tokio", "tower"],
+    ),
     ("grantor-poem", &["hyper", "poem", "tokio"]),
     // The driver of Redis needs a runtime, and its servers are reached over TLS.
     ("grantor-redis", &["redis", "rustls", "tokio"]),

@@ -26,6 +26,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // proptest: walks are a strategy, which a test of one's own may combine.
     ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),
     ("grantor-introspection", &[]),
+    // Its requests are those of http, with the body of an event.
+    (
+        "grantor-lambda",
+        &["aws_lambda_events", "bytes", "http", "http_body_util", "lambda_http", "tower_service"],
+    ),
     ("grantor-poem", &["poem"]),
     // The driver's errors.
     ("grantor-redis", &["redis"]),
