@@ -12,6 +12,8 @@
 //!
 //! Storage is a chapter of [the book](grantor::guide::storage); what a store must do is in [`grantor::storage`].
 
+// For pages that are written before those of this crate, and in its absence.
+#![doc(html_root_url = "https://docs.rs/grantor-conformance/latest")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 #[cfg(feature = "adapter")]

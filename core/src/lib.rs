@@ -47,6 +47,9 @@
 //! * [`trace`]: recorded decisions, replayed and explained.
 //! * [`design`], [`threat_model`], [`rfc_map`]: why it is so.
 
+// For pages that are written before those of this crate, and in its absence.
+#![doc(html_root_url = "https://docs.rs/grantor/latest")]
+
 mod authenticator;
 pub mod engine;
 #[cfg(not(doctest))]

@@ -10,6 +10,8 @@
 //! the host is said by an [`Authentication`](grantor::model::Authentication) in the request's
 //! extensions, where the request comes from by a [`SocketAddr`].
 //!
+// For pages that are written before those of this crate, and in its absence.
+#![doc(html_root_url = "https://docs.rs/grantor-tower/latest")]
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
 use std::convert::Infallible;
