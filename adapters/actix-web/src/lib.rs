@@ -7,13 +7,13 @@
 //!   found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
 //!
-//! Who is signed in at the host is said by a middleware that puts an
-//! [`Authentication`] into the request's extensions.
+//! * [`signed_in`]: a middleware that says who is signed in at the host.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
 mod convert;
 mod protect;
+mod signed_in;
 
 use actix_web::guard::fn_guard;
 use actix_web::web::{self, Payload, ServiceConfig};
@@ -22,6 +22,7 @@ use grantor::AuthorizationServer;
 use grantor::model::Authentication;
 
 pub use self::protect::{Bearer, Challenge, Protected, RequireScope, Token, require_scope};
+pub use self::signed_in::signed_in;
 
 /// The authorization server, for [`App::configure`](actix_web::App::configure). Its paths follow from
 /// the issuer, so that the metadata is right; every other path is left to the routes after it.
