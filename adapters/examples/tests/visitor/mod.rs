@@ -1,5 +1,7 @@
 //! Somebody who uses a client at a program that embeds Grantor: a browser, and the client itself.
 
+pub(crate) mod login;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
