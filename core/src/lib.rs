@@ -34,6 +34,12 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! `system`, on by default: the clock and the random source of the operating system. Without it both are
+//! named to the [`Builder`](engine::Builder), and the crate builds where there is neither, such as
+//! `wasm32-unknown-unknown`.
+//!
 //! # Where things are
 //!
 //! * [`guide`]: the book, from the first five minutes to production.
@@ -49,6 +55,12 @@
 
 // For pages that are written before those of this crate, and in its absence.
 #![doc(html_root_url = "https://docs.rs/grantor/latest")]
+
+#[cfg(all(target_family = "wasm", feature = "system"))]
+compile_error!(
+    "there is no operating system to ask: use grantor with `default-features = false`, and name a \
+     clock and a random source"
+);
 
 mod authenticator;
 pub mod engine;

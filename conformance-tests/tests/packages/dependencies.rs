@@ -35,7 +35,7 @@ const CORE: &[Row] = &[
     Row {
         name: "chrono",
         reason: "dates for people: in the pages, in traces, in logs",
-        brings: &["iana-time-zone", "num-traits"],
+        brings: &["num-traits"],
     },
     Row {
         name: "crc32fast",

@@ -6,6 +6,8 @@ use crate::cargo::workspace;
 
 /// All of them: whoever adds one says here what it is for.
 const FEATURES: &[(&str, &str, &str)] = &[
+    ("grantor", "default", "`system`"),
+    ("grantor", "system", "the clock and the random source of the operating system"),
     ("grantor-conformance", "adapter", "one flow through an adapter for a web framework"),
     (
         "grantor-conformance",

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ring::rand::SecureRandom as _;
 
 use crate::model::Timestamp;
 use crate::protocol::Event;
@@ -22,10 +21,12 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The operating system's clock.
+/// The operating system's clock. Needs the feature `system`.
+#[cfg(feature = "system")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+#[cfg(feature = "system")]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
@@ -45,10 +46,12 @@ impl<E: EntropySource + ?Sized> EntropySource for Arc<E> {
     }
 }
 
-/// The operating system's random source.
+/// The operating system's random source. Needs the feature `system`.
+#[cfg(feature = "system")]
 #[derive(Debug)]
 pub struct SystemEntropy(ring::rand::SystemRandom);
 
+#[cfg(feature = "system")]
 impl Default for SystemEntropy {
     fn default() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
@@ -56,12 +59,31 @@ impl Default for SystemEntropy {
     }
 }
 
+#[cfg(feature = "system")]
 impl EntropySource for SystemEntropy {
     fn seed(&self) -> Option<[u8; 32]> {
+        use ring::rand::SecureRandom as _;
+
         let mut seed = [0; 32];
         self.0.fill(&mut seed).ok()?;
         Some(seed)
     }
+}
+
+/// The clock that is used when no other is named.
+pub(super) fn default_clock() -> Option<Arc<dyn Clock>> {
+    #[cfg(feature = "system")]
+    return Some(Arc::new(SystemClock));
+    #[cfg(not(feature = "system"))]
+    None
+}
+
+/// The random source that is used when no other is named.
+pub(super) fn default_entropy() -> Option<Arc<dyn EntropySource>> {
+    #[cfg(feature = "system")]
+    return Some(Arc::new(SystemEntropy::default()));
+    #[cfg(not(feature = "system"))]
+    None
 }
 
 /// Where audit events go.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client_cache::ClientCache;
 use super::{
     AuditSink, AuthorizationServer, Clock, EntropySource, ExtensionGrant, Inner, NoAudit,
-    RateLimit, SystemClock, SystemEntropy, TokenFormat, TraceSink, tokens,
+    RateLimit, TokenFormat, TraceSink, ambient, tokens,
 };
 use crate::authenticator::Authenticator;
 use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
@@ -26,8 +26,8 @@ pub struct Builder {
     authenticator: Option<Arc<dyn Authenticator>>,
     audit: Arc<dyn AuditSink>,
     traces: Option<Arc<dyn TraceSink>>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn EntropySource>,
+    clock: Option<Arc<dyn Clock>>,
+    entropy: Option<Arc<dyn EntropySource>>,
     pages: Option<Arc<dyn Pages>>,
     login_page: Option<String>,
     interaction_page: Option<String>,
@@ -50,8 +50,8 @@ impl Builder {
             authenticator: None,
             audit: Arc::new(NoAudit),
             traces: None,
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy::default()),
+            clock: ambient::default_clock(),
+            entropy: ambient::default_entropy(),
             pages: None,
             login_page: None,
             interaction_page: None,
@@ -116,15 +116,15 @@ impl Builder {
         self
     }
 
-    /// The clock. Default: the operating system's.
+    /// The clock. Default: the operating system's, where there is the feature `system`.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// The random source. Default: the operating system's.
+    /// The random source. Default: the operating system's, where there is the feature `system`.
     pub fn entropy(mut self, source: impl EntropySource) -> Self {
-        self.entropy = Arc::new(source);
+        self.entropy = Some(Arc::new(source));
         self
     }
 
@@ -206,11 +206,16 @@ impl Builder {
         }
         let storage = self.storage.ok_or(BuildError::NoStorage)?;
         let authenticator = self.authenticator.ok_or(BuildError::NoAuthenticator)?;
+        let clock = self.clock.ok_or(BuildError::NoClock)?;
+        let entropy = self.entropy.ok_or(BuildError::NoEntropy)?;
         self.policy.validate(&storage.promises())?;
-        let wrong_secrets =
-            RateLimit::new("grantor: wrong secret", tokens::WRONG_SECRETS, Arc::clone(&storage))
-                .clock(Arc::clone(&self.clock))
-                .entropy(Arc::clone(&self.entropy));
+        let wrong_secrets = RateLimit::with(
+            "grantor: wrong secret",
+            tokens::WRONG_SECRETS,
+            &storage,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         Ok(AuthorizationServer {
             inner: Arc::new(Inner {
                 issuer: self.issuer,
@@ -219,8 +224,8 @@ impl Builder {
                 authenticator,
                 audit: self.audit,
                 traces: self.traces,
-                clock: self.clock,
-                entropy: self.entropy,
+                clock,
+                entropy,
                 pages: self.pages.unwrap_or_else(|| Arc::new(DefaultPages::new())),
                 login_page: self.login_page,
                 interaction_page: self.interaction_page,
@@ -248,6 +253,12 @@ pub enum BuildError {
     /// No authenticator was given.
     #[error("an authenticator is needed")]
     NoAuthenticator,
+    /// No clock was given, and there is no feature `system` to bring one.
+    #[error("a clock is needed")]
+    NoClock,
+    /// No random source was given, and there is no feature `system` to bring one.
+    #[error("a random source is needed")]
+    NoEntropy,
     /// The host's sign-in page is not an address.
     #[error("the login page must be a URL or a path in printable ASCII, without fragment")]
     LoginPage,

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::administration::{Connection, GrantSummary};
-pub use self::ambient::{
-    AuditSink, Clock, EntropySource, NoAudit, SystemClock, SystemEntropy, TraceSink,
-};
+pub use self::ambient::{AuditSink, Clock, EntropySource, NoAudit, TraceSink};
+#[cfg(feature = "system")]
+pub use self::ambient::{SystemClock, SystemEntropy};
 pub use self::authorization::Browser;
 pub(crate) use self::authorization::Present;
 pub use self::builder::{BuildError, Builder};

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{AuthorizationServer, Clock, EntropySource, SystemClock, SystemEntropy, Unavailable};
+use super::{AuthorizationServer, Clock, EntropySource, Unavailable};
+#[cfg(feature = "system")]
+use super::{SystemClock, SystemEntropy};
 use crate::model::Timestamp;
 use crate::protocol::Entropy;
 use crate::protocol::rate_limit::Limit;
@@ -76,16 +78,23 @@ const MARGIN: Duration = Duration::from_secs(60);
 
 impl RateLimit {
     /// Limits of one purpose on one store count together, in all processes: give each its own name,
-    /// such as `"example: password reset"`.
+    /// such as `"example: password reset"`. Needs the feature `system`; without it there is
+    /// [`AuthorizationServer::rate_limit`].
+    #[cfg(feature = "system")]
     pub fn new(purpose: &'static str, limit: Limit, storage: Arc<dyn Storage>) -> Self {
-        Self {
-            purpose,
-            limit,
-            shared: storage.promises().shared.then_some(storage),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy::default()),
-            known: Mutex::default(),
-        }
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
+        Self::with(purpose, limit, &storage, clock, entropy)
+    }
+
+    pub(super) fn with(
+        purpose: &'static str,
+        limit: Limit,
+        storage: &Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn EntropySource>,
+    ) -> Self {
+        let shared = storage.promises().shared.then(|| Arc::clone(storage));
+        Self { purpose, limit, shared, clock, entropy, known: Mutex::default() }
     }
 
     /// The clock. Default: the operating system's.
@@ -190,9 +199,9 @@ impl fmt::Debug for RateLimit {
 impl AuthorizationServer {
     /// A rate limit on this server's store, by its clock and its random source.
     pub fn rate_limit(&self, purpose: &'static str, limit: Limit) -> RateLimit {
-        RateLimit::new(purpose, limit, Arc::clone(&self.inner.storage))
-            .clock(Arc::clone(&self.inner.clock))
-            .entropy(Arc::clone(&self.inner.entropy))
+        let inner = &self.inner;
+        let (clock, entropy) = (Arc::clone(&inner.clock), Arc::clone(&inner.entropy));
+        RateLimit::with(purpose, limit, &inner.storage, clock, entropy)
     }
 }
 

@@ -4,6 +4,7 @@ mod account;
 mod client;
 mod consent;
 mod grant;
+mod hash;
 mod identifiers;
 mod issuer;
 mod pkce;
@@ -94,12 +95,7 @@ pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
 
 /// The same as bytes.
 pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    out
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|p| (p.len() as u64).to_be_bytes()).collect();
+    let pairs = lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part]);
+    hash::sha256(&pairs.collect::<Vec<_>>())
 }

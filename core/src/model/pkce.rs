@@ -2,9 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
+
+use super::hash::sha256;
 
 /// An S256 code challenge: SHA-256 of the verifier (RFC 7636 section 4.2).
 ///
@@ -23,9 +24,7 @@ impl CodeChallenge {
 
     /// The challenge for a verifier.
     pub fn of(verifier: &CodeVerifier<'_>) -> Self {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, verifier.0.as_bytes()).as_ref());
-        Self(out)
+        Self(sha256(&[verifier.0.as_bytes()]))
     }
 
     /// The bytes, as they stand in a record.

@@ -4,11 +4,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::{digest, hmac};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
+use super::hash::{hmac_sha256, sha256};
 use super::identifiers::RecordId;
 
 /// 256 secret bits. `Debug` never shows them, they are wiped when dropped, and the only comparison
@@ -59,14 +59,7 @@ impl fmt::Debug for Secret {
 /// HMAC-SHA256 over `label`, a zero byte and `context`. Labels hold no zero byte, so two uses of
 /// one key never meet.
 pub(crate) fn mac(key: &[u8], label: &str, context: &[u8]) -> [u8; 32] {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let mut signing = hmac::Context::with_key(&key);
-    signing.update(label.as_bytes());
-    signing.update(&[0]);
-    signing.update(context);
-    let mut out = [0; 32];
-    out.copy_from_slice(signing.sign().as_ref());
-    out
+    hmac_sha256(key, &[label.as_bytes(), &[0], context])
 }
 
 /// SHA-256 of a secret: what a record keeps instead of it.
@@ -93,9 +86,7 @@ impl SecretHash {
     }
 
     fn of_bytes(bytes: &[u8]) -> Self {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-        Self(out)
+        Self(sha256(&[bytes]))
     }
 
     /// Whether `secret` is the one that was hashed, in constant time.

@@ -219,6 +219,8 @@ fn everything_that_stops_a_start_is_in_the_table() {
     let build = [
         BuildError::NoStorage,
         BuildError::NoAuthenticator,
+        BuildError::NoClock,
+        BuildError::NoEntropy,
         BuildError::LoginPage,
         BuildError::InteractionPage,
         BuildError::ExtensionGrant,
