@@ -5,6 +5,7 @@
 //! * [`router`]: the authorization server as a `Router`, to be merged into yours.
 //! * [`require_scope`]: a layer for the routes of a resource server, and [`Token`] for what it found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
+//! * [`resource_metadata`]: where clients find out who issues tokens for a resource.
 //!
 //! * [`signed_in`]: a layer that says who is signed in at the host.
 //!
@@ -17,6 +18,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::routing::get;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
 use grantor::resource::{Guard, RequiredScope, ValidToken};
@@ -35,7 +37,8 @@ pub use self::signed_in::signed_in;
 /// [`without_v07_checks`](Router::without_v07_checks), or it panics when this one is merged.
 ///
 /// Serve with `into_make_service_with_connect_info::<SocketAddr>()` so that attempts to sign in can
-/// be throttled by where they come from.
+/// be throttled by where they come from. Behind a proxy that it trusts, the host says it by a layer that
+/// puts a [`PeerAddr`](grantor::wire::PeerAddr) into the request's extensions.
 pub fn router<S>(server: AuthorizationServer) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -61,6 +64,19 @@ async fn tell_peer(mut request: Request, next: Next) -> Response {
 /// `&AuthorizationServer`.
 pub fn require_scope(guard: impl Into<Guard>, scope: ScopeSet) -> RequireScope {
     RequireScope::new(guard, scope)
+}
+
+/// The metadata of what a guard protects (RFC 9728), as a router to be merged into yours. It is empty
+/// where the guard does not say what that is ([`Guard::resource`]).
+pub fn resource_metadata<S>(guard: &Guard) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let Some((path, metadata)) = guard.metadata_path().zip(guard.metadata()) else {
+        return Router::new();
+    };
+    let answer = async move || metadata.map(Body::from);
+    Router::new().without_v07_checks().route(path, get(answer))
 }
 
 /// What the token of a request stands for, behind [`require_scope`].

@@ -33,8 +33,8 @@ use lambda_http::{Request, Service};
 /// The whole authorization server as one service, for [`lambda_http::run`].
 ///
 /// Where a request comes from is told by the event, never by a header of it. Those of a load balancer (the
-/// feature `alb` of `lambda_http`) say it in a header only, so that attempts to sign in are not counted by
-/// it there.
+/// feature `alb` of `lambda_http`) say it in a header only: there, and behind another proxy that it trusts,
+/// the host says it by a [`PeerAddr`] in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Grantor {
     service: GrantorService,
@@ -57,7 +57,8 @@ impl Service<Request> for Grantor {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if let Some(source) = source(&request) {
+        let told = request.extensions().get::<PeerAddr>().is_some();
+        if let Some(source) = source(&request).filter(|_| !told) {
             request.extensions_mut().insert(PeerAddr(source));
         }
         self.service.call(request)

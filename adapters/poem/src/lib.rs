@@ -6,27 +6,31 @@
 //! * [`require_scope`]: a middleware for the endpoints of a resource server, and [`Token`] for what it
 //!   found.
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
+//! * [`ResourceMetadata`]: where clients find out who issues tokens for a resource.
 //!
 //! Who is signed in at the host is said by a middleware around [`Grantor`] that puts an
 //! [`Authentication`](grantor::model::Authentication) into the request's extensions.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
+mod metadata;
 mod protect;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use grantor::AuthorizationServer;
-use grantor::wire::PeerAddr;
 use poem::{Endpoint, IntoResponse as _, Middleware, Request, Response, Result};
 
+pub use self::metadata::{Described, ResourceMetadata};
 pub use self::protect::{Bearer, Protected, RequireScope, Token, require_scope};
 
 /// The authorization server, as a middleware that answers what is its own and leaves everything else
 /// to the routes that it is around. Its paths follow from the issuer, so that the metadata is right.
 ///
-/// Where a request comes from is told by the connection, never by a header.
+/// Where a request comes from is told by the connection, never by a header. Behind a proxy that it trusts,
+/// the host says it by a middleware that puts a [`PeerAddr`](grantor::wire::PeerAddr) into the request's
+/// extensions.
 #[derive(Clone, Debug)]
 pub struct Grantor {
     server: AuthorizationServer,
@@ -64,7 +68,7 @@ impl<E: Endpoint> Endpoint for Mounted<E> {
         if !paths.iter().any(|path| path == request.original_uri().path()) {
             return Ok(self.routes.call(request).await?.into_response());
         }
-        let peer = request.remote_addr().as_socket_addr().map(|peer| PeerAddr(peer.ip()));
+        let peer = request.remote_addr().as_socket_addr().copied();
         let uri = request.original_uri().clone();
         let mut asked: http::Request<_> = request.into();
         *asked.uri_mut() = uri;

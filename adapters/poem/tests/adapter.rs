@@ -4,8 +4,11 @@
 
 use grantor::model::Subject;
 use grantor::resource::ValidToken;
-use grantor_conformance::adapter::{CalendarWrite, READ, SIGNED_IN, Site};
-use grantor_poem::{Bearer, Grantor, Token, require_scope};
+use grantor::wire::PeerAddr;
+use grantor_conformance::adapter::{
+    CalendarWrite, FORWARDED_FOR, READ, SIGNED_IN, Site, forwarded_for,
+};
+use grantor_poem::{Bearer, Grantor, ResourceMetadata, Token, require_scope};
 use poem::listener::TcpListener;
 use poem::{EndpointExt as _, Request, Route, Server, get, handler};
 
@@ -16,13 +19,17 @@ async fn serve(site: Site) {
         .at("/events", get(list.with(read)).post(add))
         .at("/unguarded", get(list))
         .data(site.guard.clone())
+        .with(ResourceMetadata::of(&site.guard))
         .with(Grantor::new(&site.server));
     let address = site.address;
-    // The host's session: whom it has signed in.
+    // The host's session, whom it has signed in, and the proxy that it trusts.
     let app = app.before(move |mut request: Request| {
         let header = request.header(SIGNED_IN);
         if let Some(authentication) = header.and_then(|header| site.signed_in(header)) {
             request.extensions_mut().insert(authentication);
+        }
+        if let Some(peer) = request.header(FORWARDED_FOR).and_then(forwarded_for) {
+            request.extensions_mut().insert(PeerAddr(peer));
         }
         async move { Ok(request) }
     });

@@ -7,6 +7,7 @@
 //! * [`require_scope`]: protects routes of a resource server, and [`Token`] for what it found.
 //! * [`Bearer`]: a request guard that asks for a scope in the signature of a handler, with the fairing
 //!   [`Challenges`].
+//! * [`resource_metadata`]: where clients find out who issues tokens for a resource.
 //!
 //! Rocket reads only headers that are UTF-8, and takes a form that begins with the field `_method` for a
 //! request of that method.
@@ -14,6 +15,7 @@
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
 mod convert;
+mod metadata;
 mod protect;
 
 use std::convert::Infallible;
@@ -29,12 +31,14 @@ use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest, Request};
 use rocket::route::{self, Handler, Route};
 
+pub use self::metadata::resource_metadata;
 pub use self::protect::{Bearer, Challenges, Token, require_scope};
 
 /// The authorization server, to be mounted at `/`. Its paths follow from the issuer, so that the
 /// metadata is right; every other path is left to the other routes.
 ///
-/// Where a request comes from is told by the connection, never by a header.
+/// Where a request comes from is told by the connection, never by a header. Behind a proxy that it trusts,
+/// the host says it by a fairing that calls [`Request::set_remote`].
 pub fn routes(server: &AuthorizationServer) -> Vec<Route> {
     routes_with::<Nobody>(server)
 }

@@ -4,9 +4,12 @@
 
 use grantor::model::{Authentication, Subject};
 use grantor::resource::ValidToken;
-use grantor_conformance::adapter::{CalendarWrite, READ, SIGNED_IN, Site};
-use grantor_rocket::{Bearer, Challenges, Token, require_scope, routes_with};
+use grantor_conformance::adapter::{
+    CalendarWrite, FORWARDED_FOR, READ, SIGNED_IN, Site, forwarded_for,
+};
+use grantor_rocket::{Bearer, Challenges, Token, require_scope, resource_metadata, routes_with};
 use rocket::config::{Config, LogLevel, Shutdown};
+use rocket::fairing::AdHoc;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Request, get, post, routes};
@@ -22,7 +25,16 @@ fn serve(site: Site) {
     let read = READ.parse().expect("a scope");
     let rocket = rocket::custom(config)
         .attach(Challenges::of(site.guard.clone()))
+        .attach(AdHoc::on_request("The proxy that the host trusts", |request, _| {
+            Box::pin(async move {
+                let header = request.headers().get_one(FORWARDED_FOR);
+                if let Some(peer) = header.and_then(forwarded_for) {
+                    request.set_remote((peer, 0).into());
+                }
+            })
+        }))
         .mount("/", routes_with::<HostUser>(&site.server))
+        .mount("/", resource_metadata(&site.guard))
         .mount("/", require_scope(site.guard.clone(), read, routes![list]))
         .mount("/", routes![add, unguarded])
         .manage(site);

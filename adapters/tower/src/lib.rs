@@ -79,8 +79,9 @@ where
 /// end, even if the future that this returns is dropped, and a panic becomes a response with status
 /// 500. It needs a tokio runtime.
 ///
-/// Who asks is told by a [`PeerAddr`], or a [`SocketAddr`], in the request's extensions, and who is
-/// signed in at the host by an [`Authentication`](grantor::model::Authentication).
+/// Where it comes from is told by a [`SocketAddr`] in the request's extensions, or, where the connection is
+/// that of a proxy which the host trusts, by a [`PeerAddr`], which counts for more; who is signed in at the
+/// host by an [`Authentication`](grantor::model::Authentication).
 pub async fn answer<B>(server: &AuthorizationServer, request: Request<B>) -> Response<Bytes>
 where
     B: Body,
@@ -102,7 +103,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
-    if let Some(peer) = parts.extensions.get::<SocketAddr>().copied() {
+    let connection = parts.extensions.get::<SocketAddr>().copied();
+    if let (None, Some(peer)) = (parts.extensions.get::<PeerAddr>(), connection) {
         parts.extensions.insert(PeerAddr(peer.ip()));
     }
     let body = match Limited::new(body, MAX_BODY_LEN).collect().await {

@@ -7,12 +7,12 @@ use http::header::{self, HeaderName};
 use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 
-use super::Serve;
 use super::exchange::{
     Visitor, bytes_of, connect_from, say, say_and_leave, say_without_end, status,
 };
 use super::stage::{Stage, on_stage};
 use super::users::{PANIC, SLOW};
+use super::{FORWARDED_FOR, Serve};
 use crate::runner::wire::{Call, FORM};
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -36,6 +36,19 @@ pub fn the_peer_is_the_one_of_the_connection(serve: Serve) {
             assert!(matches!(status(&answer), 200 | 400 | 401 | 403), "{answer}");
             assert_eq!(stage.users.sources().last(), Some(&Some(source)), "{answer}");
         }
+    });
+}
+
+/// Where the connection is that of a proxy, only the host knows whom to believe.
+pub fn the_peer_is_the_one_that_the_host_says(serve: Serve) {
+    // ATTACKS G12.
+    on_stage(serve, async |stage| {
+        let visitor = Visitor::of(stage);
+        let call = visitor.sign_in_as("mallory", "guess").await;
+        let call = call.header(HeaderName::from_static(FORWARDED_FOR), "2001:db8::7");
+        visitor.send(call).await;
+        let source = "2001:db8::7".parse().expect("an address");
+        assert_eq!(stage.users.sources(), [Some(source)]);
     });
 }
 

@@ -1,5 +1,6 @@
 //! What a guard says to whoever has no right token.
 
+use bytes::Bytes;
 use grantor::model::ScopeSet;
 use grantor::protocol::register::Registration;
 use http::{Method, header};
@@ -45,6 +46,22 @@ pub fn challenges_are_those_of_the_guard(serve: Serve) {
             refused(stage, &visitor, &with_user, scope).await;
             stage.users.away(false);
         }
+    });
+}
+
+/// Whoever is challenged finds out who issues tokens.
+pub fn the_metadata_of_the_resource_is_served(serve: Serve) {
+    // Requirement 9728-003.
+    on_stage(serve, async |stage| {
+        let visitor = Visitor::of(stage);
+        let guard = &stage.site.guard;
+        let (path, metadata) = guard.metadata_path().zip(guard.metadata()).expect("metadata");
+        let challenge = visitor.get("/events").await.header(header::WWW_AUTHENTICATE);
+        assert!(challenge.contains(&format!("\"{}\"", stage.url(path))), "{challenge}");
+        let call = Call::get(stage.url(path));
+        same(&call, &visitor.send(call.clone()).await, &metadata);
+        let call = Call::new(Method::HEAD, stage.url(path));
+        same(&call, &visitor.send(call.clone()).await, &metadata.map(|_| Bytes::new()));
     });
 }
 

@@ -19,11 +19,13 @@
 //! | whatever [`Site::server`] answers | that, by the adapter |
 //! | `GET /events` | the subject of the token, as text, behind the adapter's guard for scopes as values: [`Site::guard`] and [`READ`] |
 //! | `POST /events` | the same, by the adapter's extractor for scopes as types: [`CalendarWrite`] |
+//! | `GET` of [`Guard::metadata_path`] | [`Guard::metadata`], by the adapter |
 //! | `GET /unguarded` | not that: the handler of `GET /events`, and no guard |
 //! | anything else | 404 of the framework |
 //!
 //! A request with the header [`SIGNED_IN`] is one of a user whom the host has signed in:
-//! [`Site::signed_in`] says who that is, and the program tells the server in the way of its framework.
+//! [`Site::signed_in`] says who that is, and the program tells the server in the way of its framework. One
+//! with the header [`FORWARDED_FOR`] came over a proxy that the host trusts, from that address.
 //!
 //! The oracle is the server itself: what comes back over the connection is compared with what
 //! [`AuthorizationServer::handle`] and [`Guard::check`] answer in this process, header by header.
@@ -37,7 +39,7 @@ mod host;
 mod stage;
 mod users;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use grantor::AuthorizationServer;
 use grantor::model::{Authentication, Subject};
@@ -46,12 +48,16 @@ use grantor::resource::{Guard, RequiredScope};
 pub use self::connection::{
     a_panic_is_answered, a_request_is_answered_to_its_end, broken_requests_break_nothing,
     no_body_is_read_without_end, the_peer_is_the_one_of_the_connection,
+    the_peer_is_the_one_that_the_host_says,
 };
 pub use self::fidelity::{
     answers_are_those_of_the_server, issuers_with_a_path_are_served, repeated_headers_stay_repeated,
 };
 pub use self::flow::{the_runner_finds_nothing, the_whole_flow};
-pub use self::guards::{challenges_are_those_of_the_guard, no_guard_is_no_open_door};
+pub use self::guards::{
+    challenges_are_those_of_the_guard, no_guard_is_no_open_door,
+    the_metadata_of_the_resource_is_served,
+};
 pub use self::host::the_host_says_who_is_signed_in;
 
 /// The scope of `GET /events`.
@@ -60,6 +66,9 @@ pub const READ: &str = "calendar.read";
 pub const WRITE: &str = "calendar.write";
 /// The header of a request whose user the host has signed in: the subject.
 pub const SIGNED_IN: &str = "x-signed-in";
+
+/// The header in which a proxy that the host trusts says where a request comes from.
+pub const FORWARDED_FOR: &str = "x-trusted-proxy-for";
 
 /// [`WRITE`] as a type.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +95,11 @@ impl Site {
         let subject = Subject::parse(header).ok()?;
         Some(Authentication { subject, auth_time: self.server.now() })
     }
+}
+
+/// Where a request comes from whose [`FORWARDED_FOR`] header has this value.
+pub fn forwarded_for(header: &str) -> Option<IpAddr> {
+    header.parse().ok()
 }
 
 /// The program of an adapter's test: serves until the process ends.
@@ -116,7 +130,9 @@ macro_rules! adapter_suite {
             challenges_are_those_of_the_guard,
             no_guard_is_no_open_door,
             the_host_says_who_is_signed_in,
+            the_metadata_of_the_resource_is_served,
             the_peer_is_the_one_of_the_connection,
+            the_peer_is_the_one_that_the_host_says,
             no_body_is_read_without_end,
             broken_requests_break_nothing,
             a_request_is_answered_to_its_end,

@@ -8,7 +8,7 @@ use grantor::AuthorizationServer;
 use grantor::engine::Builder;
 use grantor::model::ScopeSet;
 use grantor::protocol::register::{Registered, Registration};
-use grantor::resource::Guard;
+use grantor::resource::{Guard, ProtectedResource};
 use grantor::storage::MemoryStorage;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -67,7 +67,9 @@ impl Stage {
             .scope(READ, "See your calendar")
             .scope(WRITE, "Change your calendar");
         let server = build(builder).build().expect("a server");
-        let guard = Guard::from(&server).realm("calendar");
+        let resource = format!("http://{address}/events");
+        let resource = ProtectedResource::new(&resource, server.issuer()).expect("a resource");
+        let guard = Guard::from(&server).realm("calendar").resource(resource);
         let site = Site { address, server, guard };
         let program = {
             let site = site.clone();

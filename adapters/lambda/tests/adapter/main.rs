@@ -9,7 +9,10 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use grantor::model::Subject;
 use grantor::resource::ValidToken;
-use grantor_conformance::adapter::{CalendarWrite, READ, SIGNED_IN, Site};
+use grantor::wire::PeerAddr;
+use grantor_conformance::adapter::{
+    CalendarWrite, FORWARDED_FOR, READ, SIGNED_IN, Site, forwarded_for,
+};
 use grantor_lambda::{Grantor, RequireScope, ResponseBody};
 use http::{Method, StatusCode};
 use lambda_http::tower::{Layer as _, service_fn};
@@ -57,6 +60,13 @@ async fn function(site: Site, mut request: Request) -> Result<Response<ResponseB
     let header = request.headers().get(SIGNED_IN).and_then(|value| value.to_str().ok());
     if let Some(authentication) = header.and_then(|header| site.signed_in(header)) {
         request.extensions_mut().insert(authentication);
+    }
+    let header = request.headers().get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
+    if let Some(peer) = header.and_then(forwarded_for) {
+        request.extensions_mut().insert(PeerAddr(peer));
+    }
+    if Some(request.uri().path()) == site.guard.metadata_path() {
+        return Ok(site.guard.metadata().unwrap_or_default().map(ResponseBody::new));
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/events") => {
