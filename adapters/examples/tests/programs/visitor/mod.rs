@@ -167,7 +167,8 @@ impl Page {
 #[derive(Clone, Debug)]
 pub(crate) struct Browser {
     client: Client,
-    origin: String,
+    /// Of the page that posts.
+    pub(crate) origin: String,
     cookies: BTreeMap<String, String>,
 }
 

@@ -1,11 +1,8 @@
 //! The axum program with sessions and a table of users, as its users and their clients meet it.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
-
 #[expect(dead_code, unreachable_pub, reason = "the program, whose main is not run here")]
-#[path = "../examples/axum_session.rs"]
+#[path = "../../examples/axum_session.rs"]
 mod program;
-mod visitor;
 
 use argon2::{Argon2, PasswordHasher as _};
 use grantor_conformance::postgres::{Schema, shared_server};
@@ -63,6 +60,7 @@ async fn who_is_signed_in_is_asked_again_only_where_that_is_wanted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_signs_out_at_the_host_is_nobody() {
+    // ATTACKS G04: also in a copy of the cookies of before.
     let Running { site, .. } = &Running::new().await;
     let mut browser = Browser::new(site);
     let token = browser.token(site, "alice").await;
@@ -79,7 +77,7 @@ async fn who_signs_out_at_the_host_is_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_makes_a_new_session() {
-    // ATTACKS G05: who made a visitor use a session of their own is not signed in with it.
+    // ATTACKS G04: who made a visitor use a session of their own is not signed in with it.
     let Running { site, .. } = &Running::new().await;
     let mut browser = Browser::new(site);
     browser.token(site, "alice").await;

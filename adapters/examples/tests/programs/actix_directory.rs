@@ -1,12 +1,9 @@
 //! The actix-web program that asks a directory, as its users and their clients meet it: also while the
 //! directory is slow, or broken, or away.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
-
 #[expect(unreachable_pub, reason = "the program, whose main is not run here")]
-#[path = "../examples/actix_directory.rs"]
+#[path = "../../examples/actix_directory.rs"]
 mod program;
-mod visitor;
 
 use std::sync::Arc;
 use std::time::Duration;
