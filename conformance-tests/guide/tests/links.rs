@@ -105,3 +105,18 @@ fn the_front_page_leads_everywhere() {
         assert!(front.contains(&format!("](crate::guide::{name})")), "{name}");
     }
 }
+
+#[test]
+fn every_adapter_has_its_place() {
+    let chapters = chapters();
+    for entry in fs::read_dir(root().join("adapters")).expect("the adapters") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().replace('-', "_");
+        // The ready server and the examples are programs.
+        if !path.join("src/lib.rs").exists() || name == "server" {
+            continue;
+        }
+        let page = format!("](../../../grantor_{name}/index.html)");
+        assert!(chapters.iter().any(|(_, text)| text.contains(&page)), "no chapter has {name}");
+    }
+}
