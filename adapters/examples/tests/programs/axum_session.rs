@@ -9,7 +9,8 @@ use grantor_conformance::postgres::{Schema, shared_server};
 use reqwest::StatusCode;
 use sqlx::PgPool;
 
-use crate::visitor::{Browser, PASSWORD, Site, login, parameter};
+use crate::chromium::Chromium;
+use crate::visitor::{Browser, CALLBACK, PASSWORD, Site, login, parameter};
 
 /// The program, running on a database of its own.
 struct Running {
@@ -121,4 +122,22 @@ async fn without_the_table_nobody_is_told_something_wrong() {
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     running.sql("ALTER TABLE elsewhere RENAME TO users");
     assert_eq!(site.me(&token).await.status, StatusCode::OK);
+}
+
+/// The page itself, in a browser that keeps to what cookies and forms say.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_works_in_a_browser() {
+    let Running { site, .. } = &Running::new().await;
+    let chromium = Chromium::open().await;
+    chromium.go(&site.authorize(&[])).await;
+    chromium.until_at(&format!("{}/login?return_to=", site.origin)).await;
+    chromium.write("[name=username]", "alice").await;
+    chromium.write("[name=password]", PASSWORD).await;
+    chromium.click("button").await;
+    chromium.click("#allow").await;
+    let token = site.redeem(&chromium.until_at(CALLBACK).await).await;
+    assert_eq!(site.me(&token).await.body, "alice");
+    // From the client's site, and signed in.
+    chromium.go(&site.authorize(&[])).await;
+    site.redeem(&chromium.until_at(CALLBACK).await).await;
 }

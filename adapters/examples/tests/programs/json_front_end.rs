@@ -10,6 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 
+use crate::chromium::Chromium;
 use crate::visitor::{Browser, CALLBACK, PASSWORD, Page, Site, parameter};
 
 async fn running() -> Site {
@@ -188,4 +189,33 @@ async fn another_browser_and_another_site_get_nowhere() {
     assert_eq!(forged.send(request).await.status, StatusCode::FORBIDDEN);
     // The one who was asked still answers, and nobody is sent elsewhere.
     assert!(front.allow(&asked).await.starts_with(CALLBACK));
+}
+
+/// The page itself, whose script asks and answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_works_in_a_browser() {
+    let site = &running().await;
+    let chromium = Chromium::open().await;
+    chromium.go(&site.authorize(&[])).await;
+    chromium.until_headed("Calendar").await;
+    chromium.write("[name=username]", "alice").await;
+    chromium.write("[name=password]", "wrong").await;
+    chromium.click("button").await;
+    chromium.until_headed("wrong_credentials").await;
+    chromium.write("[name=username]", "alice").await;
+    chromium.write("[name=password]", PASSWORD).await;
+    chromium.click("button").await;
+    let scope = chromium.element("fieldset").await.text().await.expect("a text");
+    assert_eq!(scope, "See your name");
+    chromium.click("[value=allow]").await;
+    let token = site.redeem(&chromium.until_at(CALLBACK).await).await;
+    assert_eq!(site.me(&token).await.body, "alice");
+    // Signed in, and asked again; this time the answer is no.
+    chromium.go(&site.authorize(&[("prompt", "consent")])).await;
+    chromium.click("[value=deny]").await;
+    let location = chromium.until_at(CALLBACK).await;
+    assert_eq!(parameter(&location, "error"), "access_denied");
+    // What goes wrong is told, and not what is written in it.
+    chromium.go(&format!("{}/app?interaction=gri_no", site.origin)).await;
+    chromium.element("h1:not(:empty)").await;
 }

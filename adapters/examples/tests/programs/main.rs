@@ -4,5 +4,6 @@
 
 mod actix_directory;
 mod axum_session;
+mod chromium;
 mod json_front_end;
 mod visitor;
