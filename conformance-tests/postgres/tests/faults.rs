@@ -120,9 +120,14 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server() {
     let server = Server::options().config("synchronous_commit", "off").start();
     let store = Arc::new(open(&server.url(), UNHURRIED).await);
     assert_eq!(store.promises().durability, Durability::Power);
-    let ledger = Arc::new(Ledger::default());
-    let rounds = if std::env::var_os("GRANTOR_FULL").is_some() { 100 } else { 3 };
+    let mut ledger = Arc::new(Ledger::default());
+    let rounds = if std::env::var_os("GRANTOR_FULL").is_some() { 40 } else { 3 };
     for round in 0..rounds {
+        // All records are looked at after each crash, so not for ever more of them.
+        if round > 0 && round % 5 == 0 {
+            server.sql("TRUNCATE grantor");
+            ledger = Arc::default();
+        }
         let crash = ledger.acknowledged() + 50 + round * 97 % 500;
         // Those whose calls fail write no more; those who waited for a connection go on.
         let writers = tokio::spawn(write(store.clone(), Arc::clone(&ledger), crash + 100));
