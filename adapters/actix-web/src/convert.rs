@@ -17,9 +17,13 @@ pub(crate) fn request(
     body: Payload,
 ) -> Result<Request<impl Body<Data = Bytes, Error = PayloadError> + use<>>, http::Error> {
     let mut converted = Request::new(StreamBody::new(body.map_ok(Frame::data)));
-    *converted.method_mut() = Method::from_bytes(request.method().as_str().as_bytes())?;
+    *converted.method_mut() = method(request)?;
     (*converted.headers_mut(), *converted.uri_mut()) = head(request.head())?;
     Ok(converted)
+}
+
+pub(crate) fn method(request: &HttpRequest) -> Result<Method, http::Error> {
+    Ok(Method::from_bytes(request.method().as_str().as_bytes())?)
 }
 
 /// What a guard looks at.

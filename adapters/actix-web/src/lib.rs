@@ -18,13 +18,14 @@ mod signed_in;
 
 use std::future::ready;
 
+use actix_web::error::{ErrorBadRequest, ErrorForbidden};
 use actix_web::guard::{All, Any, Get, Head, fn_guard};
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use grantor::AuthorizationServer;
 use grantor::model::Authentication;
 use grantor::resource::Guard;
-use grantor::wire::PeerAddr;
+use grantor::wire::{LoginRequest, PeerAddr};
 
 pub use self::protect::{Bearer, Challenge, Protected, RequireScope, Token, require_scope};
 pub use self::signed_in::signed_in;
@@ -62,6 +63,17 @@ pub fn resource_metadata(guard: &Guard) -> impl FnOnce(&mut ServiceConfig) + Clo
         let read = Any(Get()).or(Head());
         config.service(web::resource("/{path:.*}").guard(All(ours).and(read)).to(answer));
     }
+}
+
+/// What a visitor to the host's sign-in page brought along, see
+/// [`AuthorizationServer::login_request`]. A form that another site has posted is answered 403.
+pub fn login_request(
+    server: &AuthorizationServer,
+    request: &HttpRequest,
+) -> actix_web::Result<Option<LoginRequest>> {
+    let (headers, uri) = convert::head(request.head()).map_err(ErrorBadRequest)?;
+    let method = convert::method(request).map_err(ErrorBadRequest)?;
+    server.login_request(&method, &headers, &uri).map_err(ErrorForbidden)
 }
 
 async fn answer(server: AuthorizationServer, request: HttpRequest, body: Payload) -> HttpResponse {

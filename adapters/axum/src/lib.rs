@@ -7,7 +7,8 @@
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
 //! * [`resource_metadata`]: where clients find out who issues tokens for a resource.
 //!
-//! * [`signed_in`]: a layer that says who is signed in at the host.
+//! * [`signed_in`]: a layer that says who is signed in at the host, and [`login_request`] for its sign-in
+//!   page.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
@@ -22,6 +23,7 @@ use axum::routing::get;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
 use grantor::resource::{Guard, RequiredScope, ValidToken};
+use grantor::wire::LoginRequest;
 use grantor_tower::{GrantorService, RequireScope};
 use http::StatusCode;
 use http::request::Parts;
@@ -49,6 +51,16 @@ where
         router = router.route_service(&path, GrantorService::new(server.clone()));
     }
     router.layer(middleware::from_fn(tell_peer))
+}
+
+/// What a visitor to the host's sign-in page brought along, see
+/// [`AuthorizationServer::login_request`]. A form that another site has posted is answered 403.
+pub fn login_request(
+    server: &AuthorizationServer,
+    request: &Parts,
+) -> Result<Option<LoginRequest>, StatusCode> {
+    let login = server.login_request(&request.method, &request.headers, &request.uri);
+    login.map_err(|_| StatusCode::FORBIDDEN)
 }
 
 async fn tell_peer(mut request: Request, next: Next) -> Response {

@@ -18,7 +18,7 @@ use grantor::engine::Builder;
 use grantor::model::{Account, Authentication, Subject};
 use grantor::wire::LoginRequest;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials};
-use grantor_actix_web::{Token, configure, require_scope, signed_in};
+use grantor_actix_web::{Token, configure, login_request, require_scope, signed_in};
 use grantor_sled::SledStorage;
 use reqwest::Client;
 
@@ -51,6 +51,7 @@ type Host = Data<(AuthorizationServer, Users)>;
 
 async fn sign_in(host: Host, request: HttpRequest, given: Form<Credentials>) -> impl Responder {
     let (server, users) = &**host;
+    let login = login_request(server, &request)?;
     let form = [("name", given.username.as_str()), ("password", given.password.expose())];
     let subject = match users.ask("/check", &form).await {
         Ok(Some(id)) => Subject::parse(id).map_err(ErrorServiceUnavailable)?,
@@ -60,7 +61,6 @@ async fn sign_in(host: Host, request: HttpRequest, given: Form<Credentials>) -> 
     let session = request.get_session();
     session.renew();
     session.insert("user", Authentication { subject, auth_time: server.now() })?;
-    let login = server.login_request(request.query_string());
     let to = login.as_ref().map_or("/", LoginRequest::return_to);
     Ok::<_, actix_web::Error>(HttpResponse::SeeOther().insert_header(("location", to)).finish())
 }

@@ -8,15 +8,16 @@ use std::error::Error;
 
 use argon2::{Argon2, PasswordVerifier as _};
 use axum::BoxError;
-use axum::extract::{Form, RawQuery, State};
+use axum::extract::{Form, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use grantor::engine::Builder;
 use grantor::model::{Account, Authentication, Subject};
 use grantor::wire::LoginRequest;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials};
-use grantor_axum::{Token, signed_in};
+use grantor_axum::{Token, login_request, signed_in};
 use grantor_sled::SledStorage;
 use sqlx::{PgPool, query_as, query_scalar};
 use tokio::net::TcpListener;
@@ -47,9 +48,10 @@ const PAGE: &str = r#"<!doctype html><title>Sign in</title><form method="post">
 async fn sign_in(
     State((server, users)): State<(AuthorizationServer, Users)>,
     session: Session,
-    RawQuery(query): RawQuery,
+    parts: Parts,
     Form(given): Form<Credentials>,
 ) -> Result<Response, StatusCode> {
+    let login = login_request(&server, &parts)?;
     let found = query_as("SELECT id, password FROM users WHERE name = $1 AND NOT disabled");
     let found = found.bind(given.username).fetch_optional(&users.0).await.map_err(away)?;
     let (id, hash): (String, String) = found.unwrap_or(("nobody".into(), NOBODY.into()));
@@ -61,7 +63,6 @@ async fn sign_in(
     session.cycle_id().await.map_err(away)?;
     let user = Authentication { subject, auth_time: server.now() };
     session.insert("user", user).await.map_err(away)?;
-    let login = server.login_request(&query.unwrap_or_default());
     Ok(Redirect::to(login.as_ref().map_or("/", LoginRequest::return_to)).into_response())
 }
 

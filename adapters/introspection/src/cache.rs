@@ -1,6 +1,9 @@
 //! What the server said a moment ago.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use grantor::engine::Clock;
@@ -51,13 +54,25 @@ impl Cache {
             }
             self.entries.remove_if(&key, |known| known.until == kept.until);
         }
-        let place = match self.entries.get_value_or_guard_async(&key).await {
+        let mut place = pin!(self.entries.get_value_or_guard_async(&key));
+        let at_once = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx))).await;
+        let place = match at_once {
             // Somebody else has asked in the meantime.
-            Ok(kept) => return Ok(Some(kept.token)),
-            Err(place) => place,
+            Poll::Ready(Ok(kept)) => return Ok(Some(kept.token)),
+            Poll::Ready(Err(place)) => Some(place),
+            Poll::Pending => match place.await {
+                Ok(kept) => return Ok(Some(kept.token)),
+                // Somebody else has asked, and there is nothing to remember. Whoever waits asks now, all at
+                // once: one after the other they would wait for each other until their patience ends.
+                Err(place) => {
+                    drop(place);
+                    None
+                }
+            },
         };
         let found = ask.await?;
-        if let Some(token) = found.as_ref().filter(|token| length(token) <= MAX_ENTRY_LEN) {
+        let short = found.as_ref().filter(|token| length(token) <= MAX_ENTRY_LEN);
+        if let (Some(place), Some(token)) = (place, short) {
             let end = asked_at.plus(self.max_age);
             let until = token.expires_at.map_or(end, |expiry| expiry.min(end));
             // The place may be gone if there is no room at all; then nothing is remembered.

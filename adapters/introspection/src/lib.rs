@@ -56,7 +56,11 @@ pub struct Introspection {
     clock: Arc<dyn Clock>,
     transport: Transport,
     patience: Duration,
+    report: Report,
 }
+
+/// Told why a token could not be checked.
+type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Introspection {
     /// Begins with the address of the introspection endpoint (`introspection_endpoint` in the metadata
@@ -69,6 +73,7 @@ impl Introspection {
             expected: Expected::default(),
             cache: None,
             patience: Duration::from_secs(5),
+            report: Arc::new(|_| ()),
             clock: Arc::new(SystemClock),
         }
     }
@@ -93,8 +98,12 @@ impl TokenValidator for Introspection {
             }
         };
         // Around all of it: who waits for somebody else's question waits no longer than for its own.
-        let found = tokio::time::timeout(self.patience, found).await;
-        let found = found.map_err(|_| TokenError::unavailable("introspection took too long"))?;
+        let found = tokio::time::timeout(self.patience, found)
+            .await
+            .unwrap_or_else(|_| Err(TokenError::unavailable("introspection took too long")));
+        if let Err(TokenError::Unavailable(reason)) = &found {
+            (self.report)(reason);
+        }
         found?.ok_or_else(TokenError::inactive)
     }
 }
@@ -116,6 +125,7 @@ pub struct Builder {
     expected: Expected,
     cache: Option<(Duration, usize)>,
     patience: Duration,
+    report: Report,
     clock: Arc<dyn Clock>,
 }
 
@@ -156,9 +166,9 @@ impl Builder {
     /// expiry; of `entries` tokens at most. Default: nothing is remembered.
     ///
     /// A token that is revoked goes on working here for that long (RFC 7662 section 4). Ten seconds save
-    /// most of the questions about a busy token. Dead tokens are not remembered, tokens are kept as
-    /// hashes only, and answers of more than 4 KiB are asked for each time: the cache takes
-    /// `entries` times about 5 KiB at the very most. Several requests with one token ask once.
+    /// most of the questions about a busy token. Dead tokens are not remembered, and tokens are kept as
+    /// hashes only. Answers of more than 4 KiB of JSON are asked for each time, which bounds an entry; an
+    /// ordinary one takes about 1 KiB. Several requests with one token ask once.
     pub const fn cache(mut self, max_age: Duration, entries: usize) -> Self {
         self.cache = Some((max_age, entries));
         self
@@ -167,6 +177,14 @@ impl Builder {
     /// How long to wait for an answer, all in all. Default: 5 seconds.
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Is told why a token could not be checked: the connection, the certificate, credentials that the
+    /// server does not accept, an answer that is not understood. The request itself is answered 503. For
+    /// a log; it holds no token. Default: nobody.
+    pub fn on_unavailable(mut self, report: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.report = Arc::new(report);
         self
     }
 
@@ -198,6 +216,7 @@ impl Builder {
             clock: self.clock,
             transport: Transport::new().map_err(BuildError::Certificates)?,
             patience: self.patience,
+            report: self.report,
         })
     }
 }

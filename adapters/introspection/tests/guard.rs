@@ -169,7 +169,13 @@ async fn a_token_of_another_program_opens_until_it_is_revoked() {
         assert_eq!(knock(guard, "nonsense").await.err(), Some(401));
     }
     // Credentials that are wrong here are a mistake of this program, and no dead token.
-    assert_eq!(knock(&guard(build("wrong")), read.access_token.expose()).await.err(), Some(503));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let report = move |reason: &str| log.lock().expect("lock").push(reason.to_owned());
+    let wrong = guard(build("wrong").on_unavailable(report));
+    assert_eq!(knock(&wrong, read.access_token.expose()).await.err(), Some(503));
+    let told = told.lock().expect("lock").clone();
+    assert_eq!(told, ["introspection was answered 401 Unauthorized"]);
     let (client, _) = presented("read");
     server.revoke_token(&client, read.access_token.expose()).await.expect("revoked");
     assert_eq!(knock(&plain, read.access_token.expose()).await.err(), Some(401));
@@ -253,6 +259,34 @@ async fn a_cache_has_a_bound_and_several_requests_ask_once() {
         assert!(one.await.expect("no panic"));
     }
     assert_eq!(oracle.asked(), asked + 1);
+}
+
+#[tokio::test]
+async fn dead_tokens_do_not_wait_for_each_other() {
+    // A client that is told 503 does not refresh: a dead token must be told to be one, however many
+    // requests come with it at once.
+    let (oracle, address) = Oracle::start().await;
+    oracle.says(StatusCode::OK, &json!({"active": false}));
+    oracle.open.forget_permits(usize::MAX >> 4);
+    let guard = guard(asking(&address).cache(Duration::from_secs(10), 20));
+    let knocks: Vec<_> = (0..60)
+        .map(|_| {
+            let guard = guard.clone();
+            tokio::spawn(async move { knock(&guard, "dead").await.err() })
+        })
+        .collect();
+    while oracle.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // One answer, and everybody else asks at once.
+    oracle.open.add_permits(1);
+    while oracle.asked() < 60 {
+        tokio::task::yield_now().await;
+    }
+    oracle.open.add_permits(100);
+    for one in knocks {
+        assert_eq!(one.await.expect("no panic"), Some(401));
+    }
 }
 
 #[tokio::test(start_paused = true)]

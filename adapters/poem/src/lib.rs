@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use grantor::AuthorizationServer;
+use grantor::wire::LoginRequest;
+use poem::http::StatusCode;
 use poem::{Endpoint, IntoResponse as _, Middleware, Request, Response, Result};
 
 pub use self::metadata::{Described, ResourceMetadata};
@@ -77,6 +79,16 @@ impl<E: Endpoint> Endpoint for Mounted<E> {
         }
         Ok(response(grantor_tower::answer(server, asked).await))
     }
+}
+
+/// What a visitor to the host's sign-in page brought along, see
+/// [`AuthorizationServer::login_request`]. A form that another site has posted is answered 403.
+pub fn login_request(
+    server: &AuthorizationServer,
+    request: &Request,
+) -> Result<Option<LoginRequest>> {
+    let login = server.login_request(request.method(), request.headers(), request.original_uri());
+    login.map_err(|_| StatusCode::FORBIDDEN.into())
 }
 
 fn response(response: http::Response<Bytes>) -> Response {

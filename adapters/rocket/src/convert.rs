@@ -13,9 +13,13 @@ pub(crate) fn request(
     body: Vec<u8>,
 ) -> Result<http::Request<Full<Bytes>>, http::Error> {
     let mut converted = http::Request::new(Full::from(body));
-    *converted.method_mut() = Method::from_bytes(request.method().as_str().as_bytes())?;
+    *converted.method_mut() = method(request)?;
     (*converted.headers_mut(), *converted.uri_mut()) = head(request)?;
     Ok(converted)
+}
+
+pub(crate) fn method(request: &Request<'_>) -> Result<Method, http::Error> {
+    Ok(Method::from_bytes(request.method().as_str().as_bytes())?)
 }
 
 /// What a guard looks at.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use grantor::AuthorizationServer;
 use grantor::model::Authentication;
-use grantor::wire::{BodyTooLarge, MAX_BODY_LEN, PeerAddr};
+use grantor::wire::{BodyTooLarge, LoginRequest, MAX_BODY_LEN, PeerAddr};
 use rocket::data::{ByteUnit, Data};
 use rocket::http::{Method, Status};
 use rocket::outcome::Outcome;
@@ -52,6 +52,17 @@ where
     let mounted =
         Mounted { server: server.clone(), paths: server.paths().into(), user: PhantomData::<U> };
     METHODS.map(|method| Route::ranked(BEFORE_ALL, method, "/<path..>", mounted.clone())).into()
+}
+
+/// What a visitor to the host's sign-in page brought along, see
+/// [`AuthorizationServer::login_request`]. A form that another site has posted is answered 403.
+pub fn login_request(
+    server: &AuthorizationServer,
+    request: &Request<'_>,
+) -> Result<Option<LoginRequest>, Status> {
+    let (headers, uri) = convert::head(request).map_err(|_| Status::BadRequest)?;
+    let method = convert::method(request).map_err(|_| Status::BadRequest)?;
+    server.login_request(&method, &headers, &uri).map_err(|_| Status::Forbidden)
 }
 
 /// All that Rocket knows.

@@ -1,7 +1,7 @@
 //! The resource server's side.
 
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use grantor::model::ScopeSet;
@@ -69,16 +69,26 @@ impl Handler for Protected {
         };
         match self.guard.check(&headers, &uri, &self.scope).await {
             Ok(token) => {
-                request.local_cache(|| Found(Some(token)));
-                self.inner.handle(request, data).await
+                *found(request) = Some(token);
+                let outcome = self.inner.handle(request, data).await;
+                if outcome.is_forward() {
+                    // The next route has a guard of its own, or none.
+                    *found(request) = None;
+                }
+                outcome
             }
             Err(challenge) => Outcome::Success(convert::response(challenge)),
         }
     }
 }
 
-/// Kept with a request that was let pass.
-struct Found(Option<ValidToken>);
+/// Kept with a request that was let pass, while it is at the route that let it.
+#[derive(Default)]
+struct Found(Mutex<Option<ValidToken>>);
+
+fn found<'r>(request: &'r Request<'_>) -> MutexGuard<'r, Option<ValidToken>> {
+    request.local_cache(Found::default).0.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the token of a request stands for, behind [`require_scope`].
 #[derive(Clone, Debug)]
@@ -91,9 +101,9 @@ impl<'r> FromRequest<'r> for Token {
     /// Fails with 500 where the route is not behind [`require_scope`]: that is a mistake of the
     /// program, and must not look like an open door.
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
-        match request.local_cache(|| Found(None)) {
-            Found(Some(token)) => Outcome::Success(Self(token.clone())),
-            Found(None) => Outcome::Error((Status::InternalServerError, ())),
+        match found(request).clone() {
+            Some(token) => Outcome::Success(Self(token)),
+            None => Outcome::Error((Status::InternalServerError, ())),
         }
     }
 }
@@ -155,9 +165,7 @@ impl<S> Sentinel for Bearer<S> {
 #[derive(Default)]
 struct Challenged(Mutex<Option<http::Response<Bytes>>>);
 
-fn challenged<'r>(
-    request: &'r Request<'_>,
-) -> std::sync::MutexGuard<'r, Option<http::Response<Bytes>>> {
+fn challenged<'r>(request: &'r Request<'_>) -> MutexGuard<'r, Option<http::Response<Bytes>>> {
     request.local_cache(Challenged::default).0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,10 +1,10 @@
 //! The fairing that gives a guard its say.
 
 use async_trait::async_trait;
-use grantor::model::ScopeSet;
+use grantor::model::{ScopeSet, Subject};
 use grantor::resource::{Guard, TokenError, TokenValidator, ValidToken};
-use grantor_rocket::{Bearer, Challenges};
-use rocket::http::Status;
+use grantor_rocket::{Bearer, Challenges, Token, require_scope};
+use rocket::http::{Header, Status};
 use rocket::local::blocking::Client;
 use rocket::{Build, Rocket, catch, catchers, error::ErrorKind, get, routes};
 
@@ -64,4 +64,51 @@ fn a_challenge_wins_over_a_catcher_and_over_nothing_else() {
 fn a_program_without_the_fairing_does_not_launch() {
     let error = Client::debug(program()).expect_err("no guard is there");
     assert!(matches!(error.kind(), ErrorKind::SentinelAborts(_)), "{error:?}");
+}
+
+/// Says of every token that it is this user's.
+#[derive(Debug)]
+struct Everybody(&'static str);
+
+#[async_trait]
+impl TokenValidator for Everybody {
+    async fn validate(&self, _: &str, needed: &ScopeSet) -> Result<ValidToken, TokenError> {
+        let subject = Subject::parse(self.0).ok();
+        Ok(ValidToken { subject, scope: needed.clone(), ..ValidToken::default() })
+    }
+}
+
+#[get("/<_number>/<_place>")]
+fn numbered(_number: u32, _place: &str, token: Token) -> String {
+    format!("{:?}", token.0.subject)
+}
+
+#[get("/<_name>/open", rank = 2)]
+fn open(_name: &str, token: Token) -> String {
+    format!("{:?}", token.0.subject)
+}
+
+#[get("/<_name>/guarded", rank = 2)]
+fn guarded(_name: &str, token: Token) -> String {
+    format!("{:?}", token.0.subject)
+}
+
+#[test]
+fn a_token_is_that_of_the_guard_in_front_of_the_route() {
+    let scope = ScopeSet::parse("read").expect("a scope");
+    let guard = |name| Guard::new(Everybody(name));
+    let rocket = rocket::build()
+        .mount("/", require_scope(guard("alice"), scope.clone(), routes![numbered]))
+        .mount("/", routes![open])
+        .mount("/", require_scope(guard("bob"), scope, routes![guarded]));
+    let client = Client::debug(rocket).expect("a program");
+    let get = |path: &'static str| {
+        let header = Header::new("authorization", "Bearer any");
+        let answer = client.get(path).header(header).dispatch();
+        (answer.status(), answer.into_string().unwrap_or_default())
+    };
+    assert!(get("/1/open").1.contains("alice"));
+    // The first route forwards what is no number, to one that nobody guards, and to one that another does.
+    assert_eq!(get("/x/open").0, Status::InternalServerError);
+    assert!(get("/x/guarded").1.contains("bob"));
 }

@@ -34,7 +34,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("grantor-poem", &["poem"]),
     // The driver's errors.
     ("grantor-redis", &["redis"]),
-    ("grantor-rocket", &["rocket"]),
+    ("grantor-rocket", &["rocket", "rocket_http"]),
     ("grantor-sled", &[]),
     (
         "grantor-tower",

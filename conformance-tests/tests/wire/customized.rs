@@ -123,6 +123,78 @@ async fn nobody_asks_the_host_who_would_get_nothing() {
     plain.call("/token", &client, &form("alice")).await.refused(400, "unsupported_grant_type");
 }
 
+/// Everything of the user is ended while the host looks at the assertion.
+#[derive(Debug)]
+struct Overtaken;
+
+#[async_trait]
+impl ExtensionGrant for Overtaken {
+    fn grant_type(&self) -> &str {
+        "urn:example:overtaken"
+    }
+
+    async fn authorize(
+        &self,
+        parameters: &Parameters,
+        _: &Client,
+        server: &AuthorizationServer,
+    ) -> Result<Authorized, ExtensionError> {
+        assert!(parameters.get("client_id")?.is_none(), "who asks is said by the client");
+        let subject = Subject::parse("alice").expect("a subject");
+        server.revoke_subject(&subject).await.expect("revoked");
+        Ok(Authorized { subject: Some(subject), scope: scope("read") })
+    }
+}
+
+/// Issues for the client itself.
+#[derive(Debug)]
+struct Itself;
+
+#[async_trait]
+impl ExtensionGrant for Itself {
+    fn grant_type(&self) -> &str {
+        "urn:example:itself"
+    }
+
+    async fn authorize(
+        &self,
+        _: &Parameters,
+        _: &Client,
+        _: &AuthorizationServer,
+    ) -> Result<Authorized, ExtensionError> {
+        Ok(Authorized { subject: None, scope: scope("read") })
+    }
+}
+
+#[tokio::test]
+async fn what_was_true_before_a_revocation_issues_nothing_after_it() {
+    // ATTACKS D06.
+    let world = World::with(|builder| builder.extension_grant(Overtaken));
+    let registration = Registration {
+        extension_grants: vec!["urn:example:overtaken".into()],
+        ..Registration::confidential("Till", CALLBACK, scope("read"))
+    };
+    let client = world.register(&registration).await;
+    let form = [("grant_type", "urn:example:overtaken"), ("scope", "read")];
+    world.call("/token", &client, &form).await.refused(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_token_for_the_client_itself_is_for_one_that_has_proved_who_it_is() {
+    // RFC 6749 section 4.4.
+    let world = World::with(|builder| builder.extension_grant(Itself));
+    let grants = vec!["urn:example:itself".to_owned()];
+    let form = [("grant_type", "urn:example:itself"), ("scope", "read")];
+    let public = Registration::public("Phone", CALLBACK, scope("read"));
+    let public = Registration { extension_grants: grants.clone(), ..public };
+    let public = world.register(&public).await;
+    world.call("/token", &public, &form).await.refused(400, "unauthorized_client");
+    let service = Registration::service("Job", scope("read"));
+    let service = Registration { extension_grants: grants, ..service };
+    let service = world.register(&service).await;
+    assert_eq!(world.call("/token", &service, &form).await.status, 200);
+}
+
 #[test]
 fn a_grant_type_has_a_name_of_its_own() {
     #[derive(Debug)]
@@ -206,5 +278,36 @@ async fn tokens_look_as_the_host_wants() {
     assert!(own.access.starts_with("badge.-.false."));
     for garbage in ["badge.", "badge.a.b.", "badge...gra_", "x", &naked[..20]] {
         assert!(!world.is_active(garbage).await, "{garbage}");
+    }
+}
+
+/// Makes tokens of some length, out of some character.
+#[derive(Debug)]
+struct Padded(usize, char);
+
+impl TokenFormat for Padded {
+    fn wrap(&self, _: &IssuedToken<'_>) -> SecretString {
+        SecretString::new(self.1.to_string().repeat(self.0))
+    }
+
+    fn unwrap<'t>(&self, _: &'t str) -> Option<Cow<'t, str>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_could_use_is_not_handed_out() {
+    for (length, letter, status) in [
+        (IssuedToken::MAX_LEN, 'x', 200),
+        (IssuedToken::MAX_LEN + 1, 'x', 503),
+        (0, 'x', 503),
+        (1, '=', 503),
+        (1, ' ', 503),
+        (1, '"', 503),
+    ] {
+        let world = World::with(|builder| builder.token_format(Padded(length, letter)));
+        let service = world.service().await;
+        let answer = world.call("/token", &service, &crate::world::SERVICE).await;
+        assert_eq!(answer.status, status, "{length} of {letter:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! A host that draws sign-in and consent itself: JSON in, JSON out.
 
+use grantor::AuthorizationServer;
+use grantor::engine::{BuildError, Builder};
+use grantor::storage::MemoryStorage;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -184,4 +187,63 @@ async fn without_such_a_page_there_is_no_second_door() {
     let body = Value::Object(fields).to_string();
     let answer = browser.send(&world, Method::POST, "/interaction/login", &headers, &body).await;
     answer.explained(415);
+}
+
+#[tokio::test]
+async fn a_program_that_forgets_to_say_what_it_accepts_does_not_burn_the_code() {
+    // `fetch` accepts everything unless it is told otherwise, and follows redirects by itself.
+    let world = world();
+    let client = world.confidential().await;
+    let mut front = FrontEnd::default();
+    let asked = front.reach_consent(&world, &authorize_url(&client, &[])).await;
+    let fields = asked["fields"].as_object().expect("fields").clone();
+    let members = fields.into_iter().chain([("decision".to_owned(), json!("deny"))]);
+    let body = Value::Object(members.collect()).to_string();
+    let headers = [
+        ("accept", "*/*"),
+        ("content-type", "application/json"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    let action = asked["action"].as_str().expect("an action");
+    let answer = front.browser.send(&world, Method::POST, action, &headers, &body).await;
+    assert_eq!((answer.status, &answer.json()["next"]), (200, &json!("redirect")));
+    assert_eq!(answer.header("x-frame-options"), "DENY");
+    assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
+}
+
+#[test]
+fn a_page_is_where_it_can_work() {
+    let build = |change: &dyn Fn(Builder) -> Builder| {
+        let builder = AuthorizationServer::builder("https://as.example".parse().expect("issuer"))
+            .storage(MemoryStorage::new())
+            .authenticator(crate::world::SharedUsers::default());
+        change(builder).build().err()
+    };
+    for page in ["/app", "/app?a=b", "https://as.example/app"] {
+        assert_eq!(build(&|builder| builder.interaction_page(page)), None, "{page}");
+    }
+    for page in ["/login", "https://login.example/?a=b", "http://localhost:1/login"] {
+        assert_eq!(build(&|builder| builder.login_page(page)), None, "{page}");
+    }
+    for page in [
+        "",
+        "app",
+        "//evil.example",
+        "/a\\b",
+        "/a#b",
+        "javascript:x",
+        "data:x,y",
+        "mailto:x@y",
+        "/interaction",
+        "/apps",
+        "https://as.example/authorize",
+    ] {
+        let login = build(&|builder| builder.login_page(page));
+        assert_eq!(login, Some(BuildError::LoginPage), "{page}");
+        let interaction = build(&|builder| builder.interaction_page(page));
+        assert_eq!(interaction, Some(BuildError::InteractionPage), "{page}");
+    }
+    // Its requests carry the issuer's cookies.
+    let elsewhere = build(&|builder| builder.interaction_page("https://www.example/app"));
+    assert_eq!(elsewhere, Some(BuildError::InteractionPage));
 }

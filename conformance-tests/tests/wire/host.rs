@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use grantor::engine::Builder;
 use grantor::model::{Authentication, Subject, Timestamp};
+use grantor::protocol::Refusal;
 use grantor::storage::MemoryStorage;
-use http::Method;
+use grantor::wire::LoginRequest;
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::world::{
     Answer, Browser, CALLBACK, Tokens, World, authorize_url, encode, hidden, redemption, request,
@@ -92,6 +94,44 @@ async fn a_host_is_told_when_somebody_who_is_there_has_to_prove_it_again() {
     assert!(page.body.contains("id=\"allow\""), "{page:?}");
 }
 
+/// What the login page reads when it is shown with this query.
+fn read(world: &World, query: &str) -> Option<LoginRequest> {
+    let uri = format!("/login?{query}").parse().expect("a URI");
+    world.server.login_request(&Method::GET, &HeaderMap::new(), &uri).expect("shown")
+}
+
+#[test]
+fn a_login_form_is_posted_from_its_own_page() {
+    // ATTACKS G03: nobody is signed in as somebody else by another site.
+    for (page, own, other) in [
+        ("/login", "https://as.example", "https://www.example"),
+        ("https://www.example/login", "https://www.example", "https://as.example"),
+    ] {
+        let world = World::with(|builder| builder.login_page(page));
+        let uri = "/login?return_to=/apps".parse().expect("a URI");
+        let posted = |name: &'static str, value: &str| {
+            let value = value.parse().expect("a header");
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+            world.server.login_request(&Method::POST, &headers, &uri).map(drop)
+        };
+        assert_eq!(posted("sec-fetch-site", "same-origin"), Ok(()));
+        assert_eq!(posted("origin", own), Ok(()));
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "none"),
+            ("origin", "null"),
+            ("origin", "https://evil.example"),
+            ("origin", other),
+            ("accept", "text/html"),
+        ] {
+            assert_eq!(posted(name, value), Err(Refusal::CrossSiteRequest), "{name}: {value}");
+        }
+        let shown = world.server.login_request(&Method::GET, &HeaderMap::new(), &uri);
+        assert!(shown.is_ok(), "it is shown to whoever comes");
+    }
+}
+
 #[tokio::test]
 async fn a_login_page_sends_nobody_elsewhere() {
     // ATTACKS A18.
@@ -110,18 +150,18 @@ async fn a_login_page_sends_nobody_elsewhere() {
         let interaction = as_host(&world, &mut browser, None, &url).await.location().to_owned();
         let answer = as_host(&world, &mut browser, None, &interaction).await;
         let query = answer.location().split_once('?').expect("a query").1;
-        let login = world.server.login_request(query).expect("ours");
+        let login = read(&world, query).expect("ours");
         let origin = if page.starts_with('/') { "" } else { "https://as.example" };
         assert_eq!(login.return_to(), format!("{origin}{interaction}"));
         assert_eq!(login.login_hint.as_deref(), Some("a&b=c"));
         assert_eq!((login.ui_locales.as_deref(), login.reauthenticate), (Some("ko"), false));
         // It survives the way through a form, and is not in a log.
-        assert_eq!(world.server.login_request(&login.query()).as_ref(), Some(&login));
+        assert_eq!(read(&world, &login.query()).as_ref(), Some(&login));
         assert!(!format!("{login:?}").contains("gri_"), "{login:?}");
         // The page of connected apps.
         let answer = as_host(&world, &mut browser, None, &format!("{path}/apps")).await;
         let query = answer.location().split_once('?').expect("a query").1;
-        let login_for_apps = world.server.login_request(query).expect("ours");
+        let login_for_apps = read(&world, query).expect("ours");
         assert_eq!(login_for_apps.return_to(), format!("{origin}{path}/apps"));
         // Whatever is sent, the address is one of ours.
         let handle = interaction.split_once('=').expect("a handle").1;
@@ -140,14 +180,14 @@ async fn a_login_page_sends_nobody_elsewhere() {
             "",
         ] {
             let query = encode(&[("return_to", evil)]);
-            assert_eq!(world.server.login_request(&query), None, "{evil}");
+            assert_eq!(read(&world, &query), None, "{evil}");
             let sent = format!("{evil}?interaction={handle}&x=//evil.example");
             let query = encode(&[("return_to", &sent)]);
-            let login = world.server.login_request(&query).expect("a handle of ours");
+            let login = read(&world, &query).expect("a handle of ours");
             assert_eq!(login.return_to(), format!("{origin}{interaction}"), "{evil}");
         }
         for none in ["", "a=b", "return_to=%ff", "return_to=/apps&return_to=/apps"] {
-            assert_eq!(world.server.login_request(none), None, "{none}");
+            assert_eq!(read(&world, none), None, "{none}");
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition,
 use crate::pages::{DefaultPages, Pages};
 use crate::protocol::extension;
 use crate::storage::Storage;
+use crate::wire;
 
 /// Collects what a server is made of. A storage and an authenticator are needed; everything else
 /// has a default.
@@ -184,13 +185,27 @@ impl Builder {
         self
     }
 
+    /// The path of an address at the issuer's origin.
+    fn path_of<'p>(&self, page: &'p str) -> Option<&'p str> {
+        let below = page.strip_prefix(self.issuer.origin()).unwrap_or(page);
+        below.split('?').next().filter(|path| path.starts_with('/'))
+    }
+
+    /// Whether an address is one that the server answers itself: it would lead back to itself for ever.
+    fn is_ours(&self, page: &str) -> bool {
+        self.path_of(page).is_some_and(|path| wire::paths(&self.issuer).iter().any(|p| p == path))
+    }
+
     /// The server, if everything fits together.
     pub fn build(self) -> Result<AuthorizationServer, BuildError> {
         self.scopes?;
-        if !self.login_page.as_ref().is_none_or(|page| is_address(page)) {
+        if !self.login_page.as_ref().is_none_or(|page| is_address(page) && !self.is_ours(page)) {
             return Err(BuildError::LoginPage);
         }
-        if !self.interaction_page.as_ref().is_none_or(|page| is_address(page)) {
+        // Its requests carry cookies, and are refused from elsewhere.
+        let here =
+            |page: &String| is_address(page) && self.path_of(page).is_some() && !self.is_ours(page);
+        if !self.interaction_page.as_ref().is_none_or(here) {
             return Err(BuildError::InteractionPage);
         }
         let mut names: Vec<&str> = Vec::with_capacity(self.extension_grants.len());
@@ -238,10 +253,13 @@ impl Builder {
     }
 }
 
-/// Whether somebody can be sent there: a URL or a path, to which a query can be added.
+/// Whether somebody can be sent there: a web address or a path, to which a query can be added. Two
+/// slashes at the beginning would be a host.
 fn is_address(page: &str) -> bool {
-    let printable = page.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-    printable && (page.starts_with('/') || url::Url::parse(page).is_ok())
+    let printable = page.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
+    let web = |url: url::Url| matches!(url.scheme(), "https" | "http") && url.has_host();
+    let path = page.starts_with('/') && !page.starts_with("//");
+    printable && (path || url::Url::parse(page).is_ok_and(web))
 }
 
 /// Why a server cannot be built.
@@ -260,10 +278,14 @@ pub enum BuildError {
     #[error("a random source is needed")]
     NoEntropy,
     /// The host's sign-in page is not an address.
-    #[error("the login page must be a URL or a path in printable ASCII, without fragment")]
+    #[error(
+        "the login page must be a web address or a path, without fragment, and not a path of this server"
+    )]
     LoginPage,
     /// The host's page for sign-in and consent is not an address.
-    #[error("the interaction page must be a URL or a path in printable ASCII, without fragment")]
+    #[error(
+        "the interaction page must be a path at the issuer, without fragment, and not a path of this server"
+    )]
     InteractionPage,
     /// An extension grant has a name that is not an absolute URI, or that another one has.
     #[error("an extension grant is named by an absolute URI of its own (RFC 6749 section 4.5)")]

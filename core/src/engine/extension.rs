@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::AuthorizationServer;
 use super::step::{Error, Unavailable};
 use super::tokens::TokenRequest;
-use crate::model::{Client, ClientId, Grant, RevocationReason, ScopeSet, SecretString};
+use crate::model::{Client, ClientId, Grant, RevocationReason, SecretString};
 use crate::protocol::client_auth::PresentedClient;
 use crate::protocol::extension::{self, Authorized, ExtensionRequest};
 use crate::protocol::replay::NotAccepted;
@@ -45,7 +45,8 @@ pub struct Parameters {
 
 impl Parameters {
     pub(crate) fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let credentials = ["client_secret", "client_assertion", "client_assertion_type"];
+        let credentials =
+            ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
         let pairs = pairs.filter(|(name, _)| !credentials.contains(name));
         Self {
             pairs: pairs.map(|(name, value)| (name.to_owned(), SecretString::new(value))).collect(),
@@ -83,6 +84,7 @@ impl fmt::Debug for Parameters {
 
 /// Why an extension grant issues nothing.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExtensionError {
     /// The request is refused for this reason.
     #[error("{0}")]
@@ -162,7 +164,7 @@ impl AuthorizationServer {
         let mut request = ExtensionRequest {
             grant_type: grant_type.to_owned(),
             scope: parameters.get("scope")?.map(str::to_owned),
-            authorized: Authorized { subject: None, scope: ScopeSet::empty() },
+            authorized: None,
         };
         // The host is not asked on behalf of somebody who would get nothing in any case.
         let facts = self.load_for(presented, client_id, None).await.map_err(Error::from)?;
@@ -170,11 +172,19 @@ impl AuthorizationServer {
         let question = Question::Token { caller: presented, request: &first };
         let client = self.verify(question, presented, &facts, self.context()).await?;
         extension::may_ask(grant_type, client).map_err(ExtensionError::Refused)?;
-        request.authorized = grant.authorize(parameters, client.client(), self).await?;
+        let asked_at = self.now();
+        let authorized = grant.authorize(parameters, client.client(), self).await?;
 
-        let subject = request.authorized.subject.clone();
+        let subject = authorized.subject.clone();
+        request.authorized = Some(authorized);
         let user = subject.as_ref().map(Key::revoked_subject);
         let before = self.load(user.as_slice()).await.map_err(Error::from)?;
+        // What the host looked at may be older than a revocation that came in meanwhile. It is not asked
+        // again: what it accepts once is used up.
+        let revoked = before.revoked_subject(subject.as_ref());
+        if revoked.is_some_and(|revoked| revoked.at >= asked_at) {
+            return Err(ExtensionError::Refused(Refusal::AccountGone).into());
+        }
         let request = TokenRequest::Extension(request);
         let issued = self.issue(presented, &request).await?;
         // Everything of the user may have been revoked while the token was made, by somebody who did
@@ -194,7 +204,7 @@ impl AuthorizationServer {
                 return Err(ExtensionError::Refused(Refusal::AccountGone).into());
             }
         }
-        Ok(self.dressed(issued))
+        Ok(self.dressed(issued).map_err(Error::from)?)
     }
 }
 

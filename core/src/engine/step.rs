@@ -51,6 +51,9 @@ pub enum Unavailable {
     /// Whoever decides about a grant type of the host's did not answer.
     #[error("the grant type is unavailable: {0}")]
     ExtensionGrant(String),
+    /// The host's token format made a token that nobody could use.
+    #[error("the token format makes tokens that are too long, or not of the characters of a token")]
+    TokenFormat,
     /// The operating system has no random numbers.
     #[error("no random numbers are to be had")]
     Entropy,

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::AuthorizationServer;
+use super::step::Unavailable;
 use crate::model::{Account, ClientId, HandleKind, ScopeSet, SecretString, Subject, Timestamp};
 use crate::protocol::token::TokenResponse;
 
@@ -18,8 +19,11 @@ use crate::protocol::token::TokenResponse;
 ///
 /// A format may change while tokens are out if it still [`unwrap`](Self::unwrap)s the old ones.
 pub trait TokenFormat: fmt::Debug + Send + Sync + 'static {
-    /// The token that the client gets. It is made of the characters of `b64token` (RFC 6750 section
-    /// 2.1): `A-Z a-z 0-9 - . _ ~ + /`, and `=` at the end.
+    /// The token that the client gets: 1 to [`IssuedToken::MAX_LEN`] of the characters of `b64token`
+    /// (RFC 6750 section 2.1), `A-Z a-z 0-9 - . _ ~ + /`, and `=` at the end. Anything else is not handed
+    /// out: the client is answered 503, and the operator is told.
+    ///
+    /// What it says, the client can read, whatever the scopes show to whom.
     fn wrap(&self, token: &IssuedToken<'_>) -> SecretString;
 
     /// What [`IssuedToken::token`] was when this token was wrapped; `None`: this format made no such
@@ -49,6 +53,12 @@ pub struct IssuedToken<'a> {
     pub expires_at: Timestamp,
 }
 
+impl IssuedToken<'_> {
+    /// The longest token on the outside, in bytes: one that does not fit into a header or a form can be
+    /// neither used nor revoked.
+    pub const MAX_LEN: usize = 6 * 1024;
+}
+
 /// What a token request came to, as it is inside.
 #[derive(Debug)]
 pub(super) struct Issued {
@@ -61,12 +71,12 @@ pub(super) struct Issued {
 
 impl AuthorizationServer {
     /// The response as the client gets it.
-    pub(super) fn dressed(&self, issued: Issued) -> TokenResponse {
+    pub(super) fn dressed(&self, issued: Issued) -> Result<TokenResponse, Unavailable> {
         let Issued { mut response, client_id, account, at } = issued;
         if let (Some(format), Some(client_id)) = (&self.inner.token_format, &client_id) {
             let (account, scope) = (account.as_ref(), &response.scope);
             let claims = account.map(|account| self.policy().claims_shown(scope, account));
-            response.access_token = format.wrap(&IssuedToken {
+            let dressed = format.wrap(&IssuedToken {
                 token: &response.access_token,
                 issuer: self.issuer().as_str(),
                 client_id,
@@ -76,8 +86,12 @@ impl AuthorizationServer {
                 issued_at: at,
                 expires_at: at.plus(response.expires_in),
             });
+            if !is_token(dressed.expose()) {
+                return Err(Unavailable::TokenFormat);
+            }
+            response.access_token = dressed;
         }
-        response
+        Ok(response)
     }
 
     /// The token of Grantor in what was presented. Where access tokens are dressed, a naked one is
@@ -89,4 +103,11 @@ impl AuthorizationServer {
             (!naked).then_some(Cow::Borrowed(presented))
         })
     }
+}
+
+/// Whether a text can be used as a token, and revoked: `b64token` (RFC 6750 section 2.1).
+fn is_token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    let b64 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
+    !body.is_empty() && text.len() <= IssuedToken::MAX_LEN && body.bytes().all(b64)
 }

@@ -56,7 +56,10 @@ impl TokenRequest {
     /// In whose name it is made, if that does not stand in the authorization itself.
     const fn subject(&self) -> Option<&Subject> {
         match self {
-            Self::Extension(request) => request.authorized.subject.as_ref(),
+            Self::Extension(request) => match &request.authorized {
+                Some(authorized) => authorized.subject.as_ref(),
+                None => None,
+            },
             _ => None,
         }
     }
@@ -103,7 +106,7 @@ impl AuthorizationServer {
         presented: &PresentedClient,
         request: &TokenRequest,
     ) -> Result<TokenResponse, Error> {
-        Ok(self.dressed(self.issue(presented, request).await?))
+        Ok(self.dressed(self.issue(presented, request).await?)?)
     }
 
     pub(super) async fn issue(

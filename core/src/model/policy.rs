@@ -83,7 +83,8 @@ pub struct ScopeDefinition {
     /// The same in other languages, by primary language subtag (`ko`).
     pub translations: BTreeMap<String, String>,
     /// Which claims of an [`Account`] resource servers are shown about a user who allowed this scope:
-    /// in process, and in introspection (RFC 7662 section 2.2). Default: none.
+    /// in process, and in introspection (RFC 7662 section 2.2). Clients see none of them, unless a
+    /// [`TokenFormat`](crate::engine::TokenFormat) writes them where clients can read. Default: none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claims: BTreeSet<String>,
 }

@@ -17,27 +17,31 @@ pub(super) enum Fault {
     Forbidden(&'static str),
 }
 
-/// Stands everywhere where text comes from others. Unescaped it would be an element.
+/// Stand where text comes from others: each is another one, so that none is taken for the other.
+/// Unescaped they would be elements.
+const CLIENT: &str = "<i data-from='client\"one'>&";
+const USER: &str = "<i data-from='user\"one'>&";
+const SCOPE: &str = "<i data-from='scope\"one'>&";
 const HOSTILE: &str = "<i data-from='another\"one'>&";
 
 /// Tries every page in every language.
 pub(super) fn all(pages: &DefaultPages) -> Result<(), (&'static str, Fault)> {
-    let client = ClientSummary {
-        name: HOSTILE.to_owned(),
-        client_uri: Some(HOSTILE.to_owned()),
-        policy_uri: Some(HOSTILE.to_owned()),
-        tos_uri: Some(HOSTILE.to_owned()),
-    };
+    let clients = [None, Some(HOSTILE.to_owned())].map(|address| ClientSummary {
+        name: CLIENT.to_owned(),
+        client_uri: address.clone(),
+        policy_uri: address.clone(),
+        tos_uri: address,
+    });
     let destinations =
         ["https://client.example/cb", "http://127.0.0.1:1/cb", "com.example.app:/cb"]
             .map(Destination::sample);
     for language in pages.languages() {
-        for (name, body, mut needs) in samples(&client, &destinations) {
+        for Sample { name, body, mut needs, forms } in samples(&clients, &destinations) {
             if let (Body::Error(page), Some(texts)) = (&body, pages.texts(language)) {
                 needs.push(HtmlEscape(&texts.error(page.kind).what).to_string());
             }
             let page = Page { frame: Frame { stylesheet: STYLESHEET, host: "host.example" }, body };
-            one(pages, &page, &needs, language).map_err(|fault| (name, fault))?;
+            one(pages, &page, &needs, &forms, language).map_err(|fault| (name, fault))?;
         }
     }
     Ok(())
@@ -47,13 +51,45 @@ const STYLESHEET: &str = "/sample/style.css";
 const ACTION: &str = "/sample/action";
 const SIGN_OUT: &str = "/sample/sign-out";
 
+/// A page, and what must be on it: anywhere, and in the forms that are posted to an address.
+struct Sample<'a> {
+    name: &'static str,
+    body: Body<'a>,
+    needs: Vec<String>,
+    forms: Vec<(&'static str, Vec<String>)>,
+}
+
 fn one(
     pages: &DefaultPages,
     page: &Page<'_>,
     needs: &[String],
+    forms: &[(&'static str, Vec<String>)],
     language: &str,
 ) -> Result<(), Fault> {
     let html = pages.try_render(page, language).map_err(Fault::Template)?;
+    for (action, needs) in forms {
+        let action = attribute("action", action);
+        let mut found = html.split("<form").skip(1).filter_map(|rest| {
+            let form = rest.split_once("</form>").map_or(rest, |(form, _)| form);
+            let (tag, _) = form.split_once('>')?;
+            // HTML reads the method in any case.
+            let posted = tag.to_ascii_lowercase().contains("method=\"post\"");
+            (posted && tag.contains(&action)).then_some(form)
+        });
+        let mut form = found
+            .next()
+            .ok_or_else(|| Fault::Missing(format!("a form with method=\"post\" and {action}")))?;
+        loop {
+            // A form of its own for each button is none that can be answered.
+            if let Some(missing) = needs.iter().find(|part| !form.contains(part.as_str())) {
+                return Err(Fault::Missing(format!("in the form with {action}: {missing}")));
+            }
+            match found.next() {
+                Some(next) => form = next,
+                None => break,
+            }
+        }
+    }
     let sheet = format!("href=\"{}\"", HtmlEscape(STYLESHEET));
     if let Some(missing) = needs.iter().chain([&sheet]).find(|part| !html.contains(part.as_str())) {
         return Err(Fault::Missing(missing.clone()));
@@ -62,10 +98,17 @@ fn one(
     if lower.contains("<i data-from") {
         return Err(Fault::Forbidden("what others wrote is not escaped"));
     }
+    let tags = lower.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+    let mut attributes = tags.flat_map(|(tag, _)| tag.split_ascii_whitespace().skip(1));
+    if attributes.any(|attribute| attribute.starts_with("on") && attribute.contains('=')) {
+        return Err(Fault::Forbidden("a script in an attribute, which the headers forbid, is"));
+    }
     for (part, what) in [
         ("<script", "a script, which the headers forbid, is"),
         ("<style", "a style that is not in the style sheet is"),
-        (" style=\"", "a style that is not in the style sheet is"),
+        (" style=", "a style that is not in the style sheet is"),
+        (" src=", "something to load, which the headers forbid, is"),
+        ("http-equiv", "a header in the place of ours is"),
         ("<iframe", "a frame, which the headers forbid, is"),
         ("<base", "an element `base`, which the headers forbid, is"),
     ] {
@@ -77,40 +120,40 @@ fn one(
 }
 
 /// Every page in the shapes that differ, with what must be on it.
-fn samples<'a>(
-    client: &'a ClientSummary,
-    destinations: &'a [Destination],
-) -> Vec<(&'static str, Body<'a>, Vec<String>)> {
+fn samples<'a>(clients: &'a [ClientSummary], destinations: &'a [Destination]) -> Vec<Sample<'a>> {
     let hidden = || vec![("sample-field", "sample-secret")];
-    let form = |action: &str| {
-        vec![
-            "method=\"post\"".to_owned(),
-            attribute("action", action),
-            attribute("name", "sample-field"),
-            attribute("value", "sample-secret"),
-        ]
-    };
-    let with = |mut needs: Vec<String>, more: &[(&str, &str)]| {
+    let form = |more: &[(&str, &str)]| {
+        let mut needs =
+            vec![attribute("name", "sample-field"), attribute("value", "sample-secret")];
         needs.extend(more.iter().map(|(name, value)| attribute(name, value)));
         needs
     };
+    let text = |text: &str| HtmlEscape(text).to_string();
     let mut samples = Vec::new();
     let throttled = |retry_after_seconds| SignInProblem::TooManyAttempts { retry_after_seconds };
     let problems = [1, 2, 60, 120].map(throttled).map(Some);
     for problem in [None, Some(SignInProblem::WrongCredentials)].into_iter().chain(problems) {
-        for (client, username, again) in [(None, "", false), (Some(client), HOSTILE, true)] {
-            let page =
-                SignInPage { action: ACTION, hidden: hidden(), client, username, again, problem };
-            let needs = with(form(ACTION), &[("name", "username"), ("name", "password")]);
-            samples.push(("sign-in.html", Body::SignIn(page), needs));
+        for client in clients.iter().map(Some).chain([None]) {
+            for (username, again) in [("", false), ("", true), (HOSTILE, false), (HOSTILE, true)] {
+                let hidden = hidden();
+                let page = SignInPage { action: ACTION, hidden, client, username, again, problem };
+                samples.push(Sample {
+                    name: "sign-in.html",
+                    body: Body::SignIn(page),
+                    needs: client.map(|_| text(CLIENT)).into_iter().collect(),
+                    forms: vec![(ACTION, form(&[("name", "username"), ("name", "password")]))],
+                });
+            }
         }
     }
-    for destination in destinations {
+    for (client, destination) in
+        clients.iter().flat_map(|c| destinations.iter().map(move |d| (c, d)))
+    {
         for lifetime_days in [None, Some(0), Some(1), Some(90)] {
             for names in [&[][..], &["sample-read", "sample-write"]] {
                 let row = |name| ScopeRow {
                     name,
-                    description: HOSTILE,
+                    description: SCOPE,
                     allowed_before: lifetime_days.is_some(),
                 };
                 let page = ConsentPage {
@@ -118,27 +161,32 @@ fn samples<'a>(
                     hidden: hidden(),
                     client,
                     destination,
-                    username: HOSTILE,
+                    username: USER,
                     scopes: names.iter().copied().map(row).collect(),
                     lifetime_days,
                 };
-                let answers = [("name", "decision"), ("value", "allow"), ("value", "deny")];
-                let mut needs = with(form(ACTION), &answers);
+                let mut needed =
+                    form(&[("name", "decision"), ("value", "allow"), ("value", "deny")]);
+                // Who asks whom for what, and where the code goes, are what the user decides about.
+                let mut needs = vec![text(CLIENT), text(USER), text(destination.display())];
                 for name in names {
-                    needs = with(needs, &[("name", "scope"), ("value", name)]);
+                    needed.extend([attribute("name", "scope"), attribute("value", name)]);
+                    needs.push(text(SCOPE));
                 }
-                // Who asks, and where the code goes, are what the user decides about.
-                needs.push(HtmlEscape(HOSTILE).to_string());
-                needs.push(HtmlEscape(destination.display()).to_string());
-                samples.push(("consent.html", Body::Consent(page), needs));
+                samples.push(Sample {
+                    name: "consent.html",
+                    body: Body::Consent(page),
+                    needs,
+                    forms: vec![(ACTION, needed)],
+                });
             }
         }
     }
-    for (withdrawn, count) in [(false, 2), (true, 0)] {
+    for (withdrawn, count, scopes) in [(false, 2, 1), (true, 0, 0), (false, 1, 0)] {
         let row = ConnectionRow {
             client_id: "sample-client",
-            client_name: HOSTILE,
-            scopes: vec![HOSTILE],
+            client_name: CLIENT,
+            scopes: vec![HOSTILE; scopes],
             since: "2026-01-31".to_owned(),
         };
         let page = ConnectionsPage {
@@ -149,19 +197,34 @@ fn samples<'a>(
             connections: vec![row; count],
             withdrawn,
         };
-        let mut needs = form(SIGN_OUT);
+        let mut needs = Vec::new();
+        let mut forms = vec![(SIGN_OUT, form(&[]))];
         if count > 0 {
-            needs.extend(form(ACTION));
-            needs = with(needs, &[("name", "client_id"), ("value", "sample-client")]);
+            needs.push(text(CLIENT));
+            forms.push((ACTION, form(&[("name", "client_id"), ("value", "sample-client")])));
         }
-        samples.push(("connections.html", Body::Connections(page), needs));
+        samples.push(Sample {
+            name: "connections.html",
+            body: Body::Connections(page),
+            needs,
+            forms,
+        });
     }
     let page = SignedOutPage { sign_in: ACTION };
-    samples.push(("signed-out.html", Body::SignedOut(page), vec![attribute("href", ACTION)]));
+    samples.push(Sample {
+        name: "signed-out.html",
+        body: Body::SignedOut(page),
+        needs: vec![attribute("href", ACTION)],
+        forms: Vec::new(),
+    });
     for kind in ErrorKind::ALL {
         for detail in ["", HOSTILE] {
-            let page = ErrorPage { kind, detail };
-            samples.push(("error.html", Body::Error(page), Vec::new()));
+            samples.push(Sample {
+                name: "error.html",
+                body: Body::Error(ErrorPage { kind, detail }),
+                needs: Vec::new(),
+                forms: Vec::new(),
+            });
         }
     }
     samples

@@ -111,6 +111,9 @@ impl CustomPages {
         let originals = Self::texts();
         let mut languages = built_in().to_vec();
         for (language, key, text) in self.texts {
+            if !is_language(&language) {
+                return Err(InvalidPages::Language(language));
+            }
             let original = originals.get(&key);
             let original = original.ok_or_else(|| InvalidPages::UnknownText(key.clone()))?;
             if places(original) != places(&text) {
@@ -177,6 +180,16 @@ fn put(languages: &mut Vec<Json>, language: &str, key: &str, text: String) {
     }
 }
 
+/// Whether a text has the form of a BCP 47 tag in lower case.
+fn is_language(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let lower = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let primary = parts.next().unwrap_or_default();
+    (2..=8).contains(&primary.len())
+        && primary.bytes().all(|b| b.is_ascii_lowercase())
+        && parts.all(|part| (1..=8).contains(&part.len()) && lower(part))
+}
+
 /// The places of a text that are filled in, in alphabetical order.
 fn places(text: &str) -> Vec<&str> {
     let mut found: Vec<&str> = text
@@ -199,6 +212,9 @@ pub enum InvalidPages {
     /// There is no text with this key.
     #[error("there is no text {0}")]
     UnknownText(String),
+    /// It is not the name of a language.
+    #[error("{0:?} is no language: a tag such as \"de\" or \"pt-br\" (BCP 47), in lower case")]
+    Language(String),
     /// A text has other places in braces than the original.
     #[error("the text {key} in {language} must have the same places in braces as the original")]
     Places {
@@ -272,6 +288,10 @@ mod tests {
             ("sign-in.html", "action=\"{{ page.action }}\"", "action="),
             ("sign-in.html", "value=\"{{ field.value }}\"", "value="),
             ("sign-in.html", "method=\"post\"", "method=\"post\""),
+            ("sign-in.html", "fill(client=page.client)", "template"),
+            ("consent.html", "{{ t.signed_in_as | fill(username=page.username) }}", "user"),
+            ("consent.html", "{{ scope.description }}", "scope"),
+            ("connections.html", "name=\"{{ field.name }}\"", "name="),
             ("consent.html", "name=\"{{ field.name }}\"", "name="),
             ("consent.html", "value=\"{{ scope.name }}\"", "value="),
             ("consent.html", "name=\"scope\"", "name=\"scope\""),
@@ -300,6 +320,21 @@ mod tests {
                 "{% autoescape false %}{{ scope.description }}{% endautoescape %}",
             ),
             ("error.html", "<h1>", "<script>alert(1)</script><h1>"),
+            ("error.html", "<h1>", "<h1 onclick=\"x()\">"),
+            ("error.html", "<h1>", "<h1 style='color: red'>"),
+            ("layout.html", "<main", "<img src=\"https://example.com/logo.png\"><main"),
+            ("layout.html", "<title>", "<meta http-equiv=\"refresh\" content=\"0\"><title>"),
+            // Fields in no form, or in one that cannot be answered.
+            ("consent.html", "</fieldset>", "</fieldset></form>"),
+            ("sign-in.html", "<label for=\"password\">", "</form><label for=\"password\">"),
+            (
+                "consent.html",
+                "<button type=\"submit\" name=\"decision\" value=\"allow\"",
+                "</form><form method=\"post\" action=\"{{ page.action }}\">\
+                 <button type=\"submit\" name=\"decision\" value=\"allow\"",
+            ),
+            // There is not always an address.
+            ("consent.html", "<dl>", "<p>{{ page.addresses[0].address }}</p><dl>"),
             ("error.html", "{{ page.what }}", "{{ page.whatever }}"),
             ("error.html", "{{ page.what }}", "{{ page.what | safe }}"),
             ("error.html", "{{ page.what }}", "{{ page.what"),
@@ -308,6 +343,9 @@ mod tests {
             let refused = with(name, |source| source.replace(from, to));
             assert!(refused.is_err(), "{to}");
         }
+        let fine =
+            with("sign-in.html", |source| source.replace("method=\"post\"", "method=\"POST\""));
+        assert!(fine.is_ok(), "{fine:?}");
         let refused = DefaultPages::customize().template("other.html", "").build();
         assert_eq!(refused.err(), Some(InvalidPages::UnknownTemplate("other.html".into())));
     }
@@ -323,6 +361,10 @@ mod tests {
         assert_eq!(pages.languages(), ["en", "ko", "de"]);
         let one = DefaultPages::customize().text("fr", "allow", "Autoriser").build();
         assert!(matches!(one, Err(InvalidPages::MissingText { .. })), "{one:?}");
+        for tag in ["", "d", "DE", "pt_br", "de<", "de-", "deutschland"] {
+            let refused = DefaultPages::customize().text(tag, "allow", "x").build();
+            assert_eq!(refused.err(), Some(InvalidPages::Language(tag.into())));
+        }
         let unknown = DefaultPages::customize().text("en", "nothing", "x").build();
         assert_eq!(unknown.err(), Some(InvalidPages::UnknownText("nothing".into())));
         for text in ["Allow?", "Allow {app}?", "{client} {client", "{client} {username}"] {

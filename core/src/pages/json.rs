@@ -21,6 +21,10 @@ pub(crate) fn json(body: &Body<'_>) -> Value {
                 SignInProblem::WrongCredentials => "wrong_credentials",
                 SignInProblem::TooManyAttempts { .. } => "too_many_attempts",
             }),
+            "retry_after_seconds": page.problem.and_then(|problem| match problem {
+                SignInProblem::WrongCredentials => None,
+                SignInProblem::TooManyAttempts { retry_after_seconds } => Some(retry_after_seconds),
+            }),
         }),
         Body::Consent(page) => json!({
             "next": "consent",

@@ -22,14 +22,14 @@ pub struct ExtensionRequest {
     pub grant_type: String,
     /// `scope`; `None`: the default scope, as far as it was allowed.
     pub scope: Option<String>,
-    /// What the host has found out.
-    pub authorized: Authorized,
+    /// What the host has found out; `None`: it has not been asked.
+    pub authorized: Option<Authorized>,
 }
 
 /// On whose behalf tokens may be issued, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorized {
-    /// The user; `None`: the client acts for itself.
+    /// The user; `None`: the client acts for itself, which a public one cannot: anybody can use its name.
     pub subject: Option<Subject>,
     /// The most that may be issued. The client's own scope is a bound besides.
     pub scope: ScopeSet,
@@ -72,8 +72,14 @@ pub fn issue(
     if let Err(refusal) = may_ask(&request.grant_type, client) {
         return Decision::refuse(refusal);
     }
+    let Some(Authorized { subject, scope: most }) = &request.authorized else {
+        return Decision::refuse(Refusal::GrantTypeNotAllowed);
+    };
+    // A token for the client itself is for a client that has proved who it is, as in section 4.4.
+    if subject.is_none() && !client.is_authenticated() {
+        return Decision::refuse(Refusal::GrantTypeNotAllowed);
+    }
     let client = client.client();
-    let Authorized { subject, scope: most } = &request.authorized;
     if subject.is_some() && subject.as_ref() != account.map(|account| &account.subject) {
         return Decision::refuse(Refusal::AccountGone);
     }

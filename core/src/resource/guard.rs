@@ -42,13 +42,15 @@ impl Guard {
     /// [`metadata`](Self::metadata) there.
     #[must_use]
     pub fn resource(self, resource: ProtectedResource) -> Self {
+        let resource = if self.token_in_query { resource.token_in_query() } else { resource };
         Self { resource: Some(Arc::new(resource)), ..self }
     }
 
     /// What the token of a request stands for, if it is active and has all of `scope`; otherwise the
     /// finished response.
     ///
-    /// The empty scope asks for an active token and no more.
+    /// The empty scope asks for an active token and no more. A preflight of CORS brings no token: whatever
+    /// answers those stands in front of the guard.
     pub async fn check(
         &self,
         headers: &HeaderMap,

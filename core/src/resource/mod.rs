@@ -80,6 +80,7 @@ pub struct ValidToken {
 
 /// Why a token opens nothing.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// It does not: answered as RFC 6750 section 3.1 says.
     #[error("refused: {0}")]

@@ -98,6 +98,12 @@ impl ProtectedResource {
         self
     }
 
+    /// Tokens are accepted in the query as well.
+    pub(super) fn token_in_query(mut self) -> Self {
+        self.document.bearer_methods_supported = vec!["header", "query"];
+        self
+    }
+
     /// Its identifier (`resource`).
     pub fn identifier(&self) -> &str {
         &self.document.resource

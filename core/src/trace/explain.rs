@@ -9,6 +9,7 @@ use super::{InvalidTrace, Trace, read_key, read_record};
 use crate::model::{
     Client, ClientType, Consent, ConsentState, Grant, GrantState, Session, Timestamp,
 };
+use crate::protocol::extension::Authorized;
 use crate::storage::Record;
 
 /// A decision in words; [`Display`](fmt::Display) prints it, a line for every thing.
@@ -136,17 +137,13 @@ fn asked(question: &Recorded) -> Vec<String> {
             say(format!("a token by a grant type of the host's (grant_type={grant_type})"));
             say(caller(by));
             say(optional("scope", scope));
-            say(match &authorized.subject {
-                Some(subject) => format!(
-                    "the host says: for user {}, at most \"{}\"",
-                    subject.as_str(),
-                    authorized.scope
-                ),
-                None => {
-                    format!(
-                        "the host says: for the client itself, at most \"{}\"",
-                        authorized.scope
-                    )
+            say(match authorized {
+                None => "the host has not been asked".to_owned(),
+                Some(Authorized { subject: Some(subject), scope }) => {
+                    format!("the host says: for user {}, at most \"{scope}\"", subject.as_str())
+                }
+                Some(Authorized { subject: None, scope }) => {
+                    format!("the host says: for the client itself, at most \"{scope}\"")
                 }
             });
         }

@@ -42,7 +42,7 @@ pub(super) enum Recorded {
         caller: Caller,
         grant_type: String,
         scope: Option<String>,
-        authorized: Authorized,
+        authorized: Option<Authorized>,
     },
     Revoke {
         caller: Caller,

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use http::{HeaderMap, Method, Uri, header};
+
 use super::form::Form;
 use super::{APPS, INTERACTION};
 use crate::engine::AuthorizationServer;
 use crate::model::Handle;
+use crate::protocol::Refusal;
 use crate::protocol::authorize::{Interaction, parse_interaction};
 
 /// What a visitor brought along who was sent to the host's sign-in page.
@@ -67,10 +70,31 @@ pub(crate) enum Then<'a> {
 }
 
 impl AuthorizationServer {
-    /// Reads the query of a request to the host's sign-in page
-    /// ([`Builder::login_page`](crate::engine::Builder::login_page)). `None`: the visitor was not
-    /// sent by this server, or the query is not whole; the host then goes on as if there were none.
-    pub fn login_request(&self, query: &str) -> Option<LoginRequest> {
+    /// Reads a request to the host's sign-in page
+    /// ([`Builder::login_page`](crate::engine::Builder::login_page)): the one that shows it, and the one
+    /// that posts its form, before anybody is signed in.
+    ///
+    /// `Ok(None)`: the visitor was not sent by this server, or the query is not whole; the host then goes
+    /// on as if there were none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::CrossSiteRequest`]: another site has posted the form, or somebody who does not say which
+    /// one. Sign nobody in, and answer 403: it may be the password of somebody else, in whose name the
+    /// visitor would then go on (ATTACKS G03).
+    pub fn login_request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<Option<LoginRequest>, Refusal> {
+        if ![Method::GET, Method::HEAD].contains(method) && !self.is_from_here(headers) {
+            return Err(Refusal::CrossSiteRequest);
+        }
+        Ok(self.read_login_request(uri.query().unwrap_or_default()))
+    }
+
+    fn read_login_request(&self, query: &str) -> Option<LoginRequest> {
         let query = Form::parse(query.as_bytes()).ok()?;
         let text = |name| Some(query.get(name).ok()??.to_owned());
         // What was sent is looked at, and never sent on: the address is written anew.
@@ -87,6 +111,18 @@ impl AuthorizationServer {
             login_hint: text("login_hint"),
             ui_locales: text("ui_locales"),
         })
+    }
+
+    /// Whether a form was sent from a page of this origin, or of the sign-in page's if that is elsewhere.
+    /// Every browser says where a form comes from; who does not is refused.
+    fn is_from_here(&self, headers: &HeaderMap) -> bool {
+        if let Some(site) = headers.get("sec-fetch-site") {
+            return site == "same-origin";
+        }
+        let page = self.login_page().and_then(|page| url::Url::parse(page).ok());
+        let page = page.map(|page| page.origin().ascii_serialization());
+        let ours = page.as_deref().unwrap_or(self.issuer().origin());
+        headers.get(header::ORIGIN).is_some_and(|origin| origin == ours)
     }
 
     /// The host's sign-in page, for somebody who is to come back.

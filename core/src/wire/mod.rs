@@ -19,7 +19,7 @@
 //!
 //! | `next` | other members | what to do |
 //! |---|---|---|
-//! | `sign_in` | `action`, `fields`, `client`, `username`, `again`, `problem` | ask for name and password; post `fields` with `username` and `password` to `action` |
+//! | `sign_in` | `action`, `fields`, `client`, `username`, `again`, `problem`, `retry_after_seconds` | ask for name and password; post `fields` with `username` and `password` to `action` |
 //! | `consent` | `action`, `fields`, `client`, `destination`, `username`, `scopes`, `lifetime_days` | ask; post `fields` with `decision` (`allow` or `deny`) and `scope` (a list) to `action` |
 //! | `redirect` | `location` | send the browser there: to the client, or to the host's own sign-in page |
 //! | `error` | `kind`, `error`, `error_description` | tell the user; there is no way on |
@@ -27,8 +27,8 @@
 //! | `signed_out` | `sign_in` | |
 //!
 //! Requests must carry cookies and come from the issuer's own origin. Redirects between these paths are
-//! followed as they come (`fetch` does). All texts are to be shown as text; names are clean of characters
-//! that cannot be seen. What is checked, and where a code may go, is the same as for the pages.
+//! followed as they come (`fetch` does). All texts are to be shown as text; the names of apps are clean
+//! of characters that cannot be seen. What is checked, and where a code may go, is the same as for the pages.
 
 mod bearer;
 mod client;
@@ -386,20 +386,28 @@ fn read(
 
 /// The form in a body that says it is one; the same as a JSON object, where the host draws the pages.
 fn posted<'a>(headers: &HeaderMap, json_too: bool, body: &'a Bytes) -> Result<Form<'a>, Refusal> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (first, second) = (types.next(), types.next());
-    let content_type = first.filter(|_| second.is_none()).and_then(|value| value.to_str().ok());
-    let (media_type, parameter) =
-        content_type.map_or(("", ""), |value| value.split_once(';').unwrap_or((value, "")));
-    let utf8 = parameter.trim().is_empty() || {
-        let charset = parameter.trim().to_ascii_lowercase();
-        charset == "charset=utf-8" || charset == "charset=\"utf-8\""
-    };
-    match media_type.trim().to_ascii_lowercase().as_str() {
-        "application/x-www-form-urlencoded" if utf8 => Form::parse(body),
-        "application/json" if utf8 && json_too => Form::from_json(body),
+    match media_type(headers).as_deref() {
+        Some("application/x-www-form-urlencoded") => Form::parse(body),
+        Some("application/json") if json_too => Form::from_json(body),
         _ => Err(Refusal::FormExpected),
     }
+}
+
+/// Whether the body is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).as_deref() == Some("application/json")
+}
+
+/// What the body is, in lower case, if that is said once and the text is UTF-8.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (first, second) = (types.next(), types.next());
+    let content_type = first.filter(|_| second.is_none())?.to_str().ok()?;
+    let (media_type, parameter) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let charset = parameter.trim().to_ascii_lowercase();
+    ["", "charset=utf-8", "charset=\"utf-8\""]
+        .contains(&charset.as_str())
+        .then(|| media_type.trim().to_ascii_lowercase())
 }
 
 /// Refuses what a page of another site posted (ATTACKS G02, G03).

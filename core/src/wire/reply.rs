@@ -209,7 +209,9 @@ impl<'a> Replies<'a> {
     /// and its browser has to.
     fn away(self, target: &str) -> Reply {
         if self.json {
-            return json_reply(StatusCode::OK, &json!({ "next": "redirect", "location": target }));
+            let reply =
+                json_reply(StatusCode::OK, &json!({ "next": "redirect", "location": target }));
+            return self.guarded(reply, "'none'");
         }
         self.see_other(target)
     }
@@ -422,7 +424,8 @@ impl<'a> Replies<'a> {
                 members.insert("error".into(), row.code.into());
                 members.insert("error_description".into(), row.description(refusal).into());
             }
-            return wait(json_reply(status, &view), refusal.and_then(retry_after));
+            let reply = wait(json_reply(status, &view), refusal.and_then(retry_after));
+            return self.guarded(reply, "'none'");
         }
         let page = Page { frame: Frame { stylesheet: &stylesheet, host }, body };
         let html = self.server.pages().render(&page, self.language(ui_locales));
@@ -506,14 +509,16 @@ impl<'a> Replies<'a> {
 }
 
 /// Whether the answer is for a program that draws the pages itself: the host has such pages, and the
-/// request accepts JSON and not HTML.
+/// request is in JSON, or accepts JSON and not HTML. A program that forgets to say what it accepts must
+/// not be redirected: it would follow with the code to the client.
 fn speaks_json(server: &AuthorizationServer, headers: &HeaderMap) -> bool {
     let accepts = |wanted: &str| {
         let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
         let mut types = lines.flat_map(|line| line.split(',')).filter_map(|t| t.split(';').next());
         types.any(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
     };
-    server.interaction_page().is_some() && accepts("application/json") && !accepts("text/html")
+    let wants = accepts("application/json") && !accepts("text/html");
+    server.interaction_page().is_some() && (wants || super::is_json(headers))
 }
 
 fn sign_in_problem(refusal: &Refusal) -> Option<SignInProblem> {

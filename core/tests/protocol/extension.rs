@@ -37,10 +37,10 @@ fn ask(
     let request = ExtensionRequest {
         grant_type: GRANT.to_owned(),
         scope: asked.map(str::to_owned),
-        authorized: Authorized {
+        authorized: Some(Authorized {
             subject: user.map(|name| account(name).subject),
             scope: scope(most),
-        },
+        }),
     };
     let standing = standing.map(account);
     issue(&request, verified, standing.as_ref(), world.ctx(), &mut entropy)
@@ -71,13 +71,16 @@ fn what_is_issued_is_bounded_by_everybody() {
         ("read", None, Refusal::ScopeMissing),
         ("", Some("read"), Refusal::ScopeNotAllowed),
     ] {
-        let decision = ask(&mut world, &client, most, asked, None, None);
+        let decision = ask(&mut world, &client, most, asked, Some("alice"), Some("alice"));
         assert_eq!(decision.outcome.err(), Some(refusal), "{most} {asked:?}");
         assert!(decision.write.is_none());
     }
     world.policy.default_scope = Some(scope("read"));
-    let decision = ask(&mut world, &client, "read write", None, None, None);
+    let decision = ask(&mut world, &client, "read write", None, Some("alice"), Some("alice"));
     assert_eq!(decision.outcome.expect("issued").scope, scope("read"));
+    // Anybody can use the name of a public client: it has no token of its own.
+    let decision = ask(&mut world, &client, "read write", None, None, None);
+    assert_eq!(decision.outcome.err(), Some(Refusal::GrantTypeNotAllowed));
 }
 
 #[test]
@@ -130,7 +133,7 @@ proptest! {
         });
         let (most, mine, asked) = (names(most), names(mine), names(asked));
         let (texts, asked_text) = (most.to_string(), asked.to_string());
-        let decision = ask(&mut world, &client, &texts, Some(&asked_text), None, None);
+        let decision = ask(&mut world, &client, &texts, Some(&asked_text), Some("alice"), Some("alice"));
         let allowed = asked.is_subset(&most) && asked.is_subset(&mine);
         prop_assert_eq!(decision.outcome.is_ok(), allowed);
         if let Ok(response) = decision.outcome {

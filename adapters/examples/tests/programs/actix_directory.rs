@@ -134,6 +134,12 @@ async fn nobody_is_sent_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_site_signs_nobody_in() {
+    let (site, _directory) = running(UNHURRIED).await;
+    login::another_site_signs_nobody_in(&site).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_signed_in_is_asked_again_only_where_that_is_wanted() {
     let (site, _directory) = running(UNHURRIED).await;
     login::who_is_signed_in_is_asked_again_only_where_that_is_wanted(&site).await;

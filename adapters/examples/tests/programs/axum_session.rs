@@ -54,6 +54,11 @@ async fn nobody_is_sent_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_site_signs_nobody_in() {
+    login::another_site_signs_nobody_in(&Running::new().await.site).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_signed_in_is_asked_again_only_where_that_is_wanted() {
     login::who_is_signed_in_is_asked_again_only_where_that_is_wanted(&Running::new().await.site)
         .await;

@@ -261,6 +261,7 @@ fn every_reason_for_503_is_in_the_table() {
         Unavailable::Authenticator(crate::AuthenticatorError::unavailable("...")),
         Unavailable::Contention,
         Unavailable::ExtensionGrant("...".to_owned()),
+        Unavailable::TokenFormat,
         Unavailable::Entropy,
     ];
     assert_all(&unavailable, include_str!("../../engine/step.rs"), "Unavailable");

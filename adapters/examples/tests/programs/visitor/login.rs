@@ -52,6 +52,17 @@ pub(crate) async fn nobody_is_sent_elsewhere(site: &Site) {
     assert!(browser.allow(&consent).await.starts_with(CALLBACK));
 }
 
+pub(crate) async fn another_site_signs_nobody_in(site: &Site) {
+    // ATTACKS G03: the password is right, and is that of whoever posts it.
+    let login = Browser::new(site).open(&site.authorize(&[])).await;
+    let mut browser = Browser::new(site);
+    browser.origin = "https://evil.example".into();
+    let refused = browser.sign_in(&login, "alice", PASSWORD).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    let stranger = browser.open(&site.authorize(&[("prompt", "none")])).await;
+    assert_eq!(parameter(&stranger.location, "error"), "login_required");
+}
+
 pub(crate) async fn who_is_signed_in_is_asked_again_only_where_that_is_wanted(site: &Site) {
     // ATTACKS G07.
     let mut browser = Browser::new(site);
