@@ -115,11 +115,11 @@ fn a_login_form_is_posted_from_its_own_page() {
             world.server.login_request(&Method::POST, &headers, &uri).map(drop)
         };
         assert_eq!(posted("sec-fetch-site", "same-origin"), Ok(()));
+        assert_eq!(posted("sec-fetch-site", "none"), Ok(()), "a reload");
         assert_eq!(posted("origin", own), Ok(()));
         for (name, value) in [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
-            ("sec-fetch-site", "none"),
             ("origin", "null"),
             ("origin", "https://evil.example"),
             ("origin", other),

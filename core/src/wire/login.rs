@@ -117,7 +117,8 @@ impl AuthorizationServer {
     /// Every browser says where a form comes from; who does not is refused.
     fn is_from_here(&self, headers: &HeaderMap) -> bool {
         if let Some(site) = headers.get("sec-fetch-site") {
-            return site == "same-origin";
+            // `none` is the user: a reload of the answer to a form.
+            return site == "same-origin" || site == "none";
         }
         let page = self.login_page().and_then(|page| url::Url::parse(page).ok());
         let page = page.map(|page| page.origin().ascii_serialization());
