@@ -1,0 +1,206 @@
+//! Who takes part, and whose turn it is.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready};
+
+use crate::load::{Load, Measured, run};
+use crate::process::{Process, contender, redis};
+use crate::requests::{Issued, Request, Requests};
+use crate::results::{Failure, Results, Sample};
+
+pub(crate) const BARE: &str = "bare axum";
+pub(crate) const MEMORY: &str = "Grantor, memory";
+pub(crate) const SLED: &str = "Grantor, sled";
+pub(crate) const REDIS: &str = "Grantor, Redis";
+pub(crate) const NODE_REDIS: &str = "node-oidc-provider, Redis";
+/// How many connections there are at once.
+pub(crate) const CONNECTIONS: [usize; 2] = [1, MANY];
+/// With which the targets are compared.
+pub(crate) const MANY: usize = 32;
+/// How many access tokens take turns.
+const ACCESS_TOKENS: usize = 5_000;
+
+/// What of a server needs a place of its own.
+#[derive(Clone, Copy, Debug)]
+enum Store {
+    None,
+    Directory,
+    Redis,
+}
+
+/// Somebody who may take part.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    store: Store,
+}
+
+/// All of them. The programs lie beside this one.
+pub(crate) fn entries(place: &Path, node: Option<&Path>) -> Result<Vec<Entry>, Fatal> {
+    let here = std::env::current_exe()?;
+    let entry = |name, program: &str, arguments: &[&str], store| Entry {
+        name,
+        program: here.with_file_name(program),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        store,
+    };
+    let mut entries = vec![
+        entry(BARE, "bare-axum", &[], Store::None),
+        entry(MEMORY, "grantor", &["memory"], Store::None),
+        entry("oxide-auth, memory", "oxide-auth", &[], Store::None),
+        entry("oauth-as, memory", "oauth-as", &[], Store::None),
+        entry(SLED, "grantor", &["sled"], Store::Directory),
+        entry(REDIS, "grantor", &["redis"], Store::Redis),
+    ];
+    if let Some(node) = node {
+        let script = node.join("server.mjs").display().to_string();
+        for (name, kind, store) in [
+            ("node-oidc-provider, memory", "memory", Store::None),
+            (NODE_REDIS, "redis", Store::Redis),
+        ] {
+            let arguments = vec![script.clone(), kind.to_owned()];
+            entries.push(Entry { name, program: "node".into(), arguments, store });
+        }
+    }
+    let data = place.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    fs::create_dir_all(&data)?;
+    Ok(entries)
+}
+
+/// One who takes part.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    name: &'static str,
+    process: Process,
+    ready: Ready,
+    _redis: Option<Process>,
+    rotated: VecDeque<String>,
+    issued: Issued,
+}
+
+impl Contender {
+    pub(crate) fn start(mut entry: Entry, place: &Path) -> Result<Self, Fatal> {
+        let directory = place.join("data").join(entry.name.replace(", ", "-"));
+        let redis = match entry.store {
+            Store::None => None,
+            Store::Directory => {
+                entry.arguments.push(directory.display().to_string());
+                None
+            }
+            Store::Redis => {
+                let (process, url) = redis(&directory)?;
+                entry.arguments.push(url);
+                Some(process)
+            }
+        };
+        let (process, ready) = contender(&entry.program, &entry.arguments)?;
+        let (rotated, issued) = Default::default();
+        Ok(Self { name: entry.name, process, ready, _redis: redis, rotated, issued })
+    }
+
+    fn run(&self, load: Load, requests: &mut Requests) -> Result<Measured, Fatal> {
+        run(self.ready.port, self.process.pid(), load, requests)
+    }
+
+    /// Codes of this client, asked for as browsers do.
+    fn prepare_codes(&self, client: &str, duration: Duration) -> Result<VecDeque<String>, Fatal> {
+        let mut requests = Requests::authorize(&self.ready, client);
+        let load = Load { connections: MANY, warm: Duration::ZERO, duration };
+        self.run(load, &mut requests)?;
+        Ok(requests.issued.codes)
+    }
+
+    /// Measures one request. What it issues is what the next ones are about.
+    fn measure(&mut self, request: Request, load: Load) -> Result<Measured, Fatal> {
+        // So that codes do not run out before the time is over: they are quicker redeemed than made.
+        let ahead =
+            (load.duration + load.warm).mul_f64(if load.connections == 1 { 0.5 } else { 1.5 });
+        let tokens = match request {
+            Request::ClientCredentials | Request::Authorize => VecDeque::new(),
+            Request::CodeConfidential => self.prepare_codes(CONFIDENTIAL, ahead)?,
+            Request::CodePublic => self.prepare_codes(PUBLIC, ahead)?,
+            Request::Introspection | Request::Resource => self.issued.access.clone(),
+            Request::Refresh => std::mem::take(&mut self.issued.refresh),
+            Request::Revocation => std::mem::take(&mut self.rotated),
+        };
+        let mut requests = Requests::new(&self.ready, request, tokens);
+        let measured = self.run(load, &mut requests)?;
+        if measured.requests == 0 {
+            return Err("there was nothing left to measure with".into());
+        }
+        match request {
+            Request::CodeConfidential => {
+                self.issued = std::mem::take(&mut requests.issued);
+                self.issued.access.truncate(ACCESS_TOKENS);
+            }
+            // What is revoked is refresh tokens of the newest generation.
+            Request::Refresh => self.rotated = requests.into_tokens(),
+            _ => {}
+        }
+        Ok(measured)
+    }
+}
+
+/// All contenders, by turns.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    pub(crate) contenders: Vec<Contender>,
+    pub(crate) duration: Duration,
+    pub(crate) results: Results,
+}
+
+impl Contest {
+    /// Has everybody do everything once, so that what compiles while it runs has done so.
+    pub(crate) fn warm(&mut self) -> Result<(), Fatal> {
+        self.turns(0, MANY)?;
+        self.results.samples.clear();
+        Ok(())
+    }
+
+    pub(crate) fn round(&mut self, round: u32) -> Result<(), Fatal> {
+        CONNECTIONS.into_iter().try_for_each(|connections| self.turns(round, connections))
+    }
+
+    fn turns(&mut self, round: u32, connections: usize) -> Result<(), Fatal> {
+        let duration = if connections == 1 { self.duration / 2 } else { self.duration };
+        let load = Load { connections, warm: self.duration / 5, duration };
+        for request in Request::ALL {
+            let (name, mut log) = (request.name(), std::io::stderr());
+            writeln!(log, "round {round}: {name}, connections: {connections}")?;
+            for contender in &mut self.contenders {
+                if !request.offered(&contender.ready) {
+                    continue;
+                }
+                let who = contender.name;
+                match contender.measure(request, load) {
+                    Ok(measured) => {
+                        let sample = Sample::new(round, who, request, connections, &measured);
+                        self.results.samples.push(sample);
+                    }
+                    Err(error) => {
+                        let error = error.to_string();
+                        writeln!(log, "{who}: {name}: {error}")?;
+                        self.results.failures.push(Failure {
+                            round,
+                            contender: who,
+                            request,
+                            connections,
+                            error,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Measures all contenders by turns, and writes what came out: see the README.
+
+mod contest;
+mod load;
+mod machine;
+mod plot;
+mod process;
+mod requests;
+mod results;
+mod table;
+mod targets;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use grantor_bench::contender::Fatal;
+
+use crate::contest::{Contender, Contest};
+use crate::results::Results;
+
+/// What was asked for.
+#[derive(Debug)]
+struct Options {
+    rounds: u32,
+    duration: Duration,
+    /// Where results and data go.
+    place: PathBuf,
+    /// Where node-oidc-provider is; `None`: it is left out.
+    node: Option<PathBuf>,
+    /// Only contenders whose name has this in it, and the bare handler.
+    only: Option<String>,
+}
+
+fn options() -> Result<Options, Fatal> {
+    let mut options = Options {
+        rounds: 3,
+        duration: Duration::from_millis(500),
+        place: PathBuf::from("target/bench"),
+        node: None,
+        only: None,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
+        match argument.as_str() {
+            "--quick" => (options.rounds, options.duration) = (1, Duration::from_millis(250)),
+            "--rounds" => options.rounds = value()?.parse()?,
+            "--milliseconds" => options.duration = Duration::from_millis(value()?.parse()?),
+            "--place" => options.place = value()?.into(),
+            "--node" => options.node = Some(value()?.into()),
+            "--only" => options.only = Some(value()?),
+            _ => return Err(format!("there is no {argument}").into()),
+        }
+    }
+    Ok(options)
+}
+
+fn measure() -> Result<bool, Fatal> {
+    let options = options()?;
+    let before = machine::load()?;
+    let mut contenders = Vec::new();
+    for entry in contest::entries(&options.place, options.node.as_deref())? {
+        let wanted = options.only.as_ref().is_none_or(|only| entry.name.contains(only.as_str()));
+        if wanted || entry.name == contest::BARE {
+            contenders.push(Contender::start(entry, &options.place)?);
+        }
+    }
+    let mut contest =
+        Contest { contenders, duration: options.duration, results: Results::default() };
+    contest.warm()?;
+    for round in 1..=options.rounds {
+        contest.round(round)?;
+    }
+    let machine = machine::describe(&before, options.rounds, options.duration)?;
+    let results = contest.results;
+    let report = table::report(&results, &machine);
+    fs::write(options.place.join("results.json"), results.to_json(&machine)?)?;
+    fs::write(options.place.join("table.md"), &report)?;
+    fs::write(options.place.join("plot.svg"), plot::draw(&results))?;
+    writeln!(std::io::stdout(), "{report}")?;
+    let place = options.place.display();
+    writeln!(std::io::stderr(), "{place}: table.md, plot.svg, results.json")?;
+    Ok(results.failures.is_empty())
+}
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

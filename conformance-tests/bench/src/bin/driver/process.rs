@@ -1,0 +1,88 @@
+//! The processes of the contenders, and the processor time that they take.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use grantor_bench::contender::{Fatal, Ready};
+
+/// The core of the servers.
+const SERVER_CORE: &str = "0";
+/// The core of everything else: the driver, and Redis.
+const DRIVER_CORE: &str = "1";
+/// How long a process may take to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that ends with this value.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a contender on its core, and waits until it listens.
+pub(crate) fn contender(program: &Path, arguments: &[String]) -> Result<(Process, Ready), Fatal> {
+    let child = Command::new("taskset")
+        .args(["-c", SERVER_CORE])
+        .arg(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut process = Process(child);
+    let output = process.0.stdout.take().ok_or("no output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let ready = serde_json::from_str(&line);
+    let name = program.display();
+    let ready =
+        ready.map_err(|error| format!("{name} {arguments:?} did not start: {error} {line}"))?;
+    Ok((process, ready))
+}
+
+/// Starts a Redis with an append-only file that is synced every second, as it is by default.
+pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
+    fs::create_dir_all(directory)?;
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let child = Command::new("taskset")
+        .args(["-c", DRIVER_CORE, "redis-server", "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "yes", "--appendfsync", "everysec", "--port"])
+        .arg(port.to_string())
+        .arg("--dir")
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(directory.join("log"))?)
+        .spawn()?;
+    let process = Process(child);
+    let begun = Instant::now();
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("redis-server did not start: see {}", directory.display()).into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok((process, format!("redis://127.0.0.1:{port}")))
+}
+
+/// The time that all threads of a process have had on a processor. What threads that are gone had is not in it.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fatal> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}

@@ -1,0 +1,131 @@
+//! What was measured, and the medians of it.
+
+use grantor_bench::contender::Fatal;
+use serde::Serialize;
+
+use crate::load::Measured;
+use crate::requests::Request;
+
+/// One contender, one request, one round.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) round: u32,
+    pub(crate) contender: &'static str,
+    pub(crate) request: Request,
+    pub(crate) connections: usize,
+    pub(crate) requests: u64,
+    pub(crate) seconds: f64,
+    pub(crate) per_second: f64,
+    /// Of the server, a request.
+    pub(crate) cpu_microseconds: f64,
+    pub(crate) p50_microseconds: f64,
+    pub(crate) p99_microseconds: f64,
+    pub(crate) p999_microseconds: f64,
+}
+
+/// What was answered wrongly, or not at all.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) round: u32,
+    pub(crate) contender: &'static str,
+    pub(crate) request: Request,
+    pub(crate) connections: usize,
+    pub(crate) error: String,
+}
+
+/// All that came out.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Results {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// The medians of all rounds, each by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Median {
+    pub(crate) per_second: f64,
+    pub(crate) cpu: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+impl Sample {
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    pub(crate) fn new(
+        round: u32,
+        contender: &'static str,
+        request: Request,
+        connections: usize,
+        measured: &Measured,
+    ) -> Self {
+        let (requests, seconds) = (measured.requests as f64, measured.elapsed.as_secs_f64());
+        let percentile = |of| measured.latency.value_at_quantile(of) as f64 / 1e3;
+        Self {
+            round,
+            contender,
+            request,
+            connections,
+            requests: measured.requests,
+            seconds,
+            per_second: requests / seconds,
+            cpu_microseconds: measured.cpu.as_secs_f64() * 1e6 / requests,
+            p50_microseconds: percentile(0.5),
+            p99_microseconds: percentile(0.99),
+            p999_microseconds: percentile(0.999),
+        }
+    }
+}
+
+impl Results {
+    /// Who has taken part, in the order in which they did.
+    pub(crate) fn contenders(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for sample in &self.samples {
+            if !names.contains(&sample.contender) {
+                names.push(sample.contender);
+            }
+        }
+        names
+    }
+
+    /// `None` where it was not measured, or where one answer was wrong.
+    pub(crate) fn median(
+        &self,
+        contender: &str,
+        request: Request,
+        connections: usize,
+    ) -> Option<Median> {
+        let failed = self.failures.iter().any(|failure| {
+            (failure.contender, failure.request, failure.connections)
+                == (contender, request, connections)
+        });
+        let samples: Vec<&Sample> = self
+            .samples
+            .iter()
+            .filter(|sample| {
+                (sample.contender, sample.request, sample.connections)
+                    == (contender, request, connections)
+            })
+            .collect();
+        let of = |part: fn(&Sample) -> f64| {
+            let mut values: Vec<f64> = samples.iter().map(|sample| part(sample)).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().filter(|_| !failed)
+        };
+        Some(Median {
+            per_second: of(|sample| sample.per_second)?,
+            cpu: of(|sample| sample.cpu_microseconds)?,
+            p50: of(|sample| sample.p50_microseconds)?,
+            p99: of(|sample| sample.p99_microseconds)?,
+            p999: of(|sample| sample.p999_microseconds)?,
+        })
+    }
+
+    pub(crate) fn to_json(&self, machine: &str) -> Result<String, Fatal> {
+        let all = serde_json::json!({
+            "machine": machine, "samples": self.samples, "failures": self.failures,
+        });
+        Ok(serde_json::to_string_pretty(&all)? + "\n")
+    }
+}

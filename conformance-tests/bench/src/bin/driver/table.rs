@@ -1,0 +1,109 @@
+//! The results in Markdown.
+
+use crate::contest::{BARE, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
+use crate::requests::Request;
+use crate::results::Results;
+use crate::targets::{p99, target};
+
+const MARK: &str = " **short**";
+
+/// Everything: what was reached of the targets, then each request.
+pub(crate) fn report(results: &Results, machine: &str) -> String {
+    let mut text = format!("{machine}\n\n{}\n", goals(results));
+    for request in Request::ALL {
+        text.push_str(&details(results, request));
+    }
+    for failure in &results.failures {
+        text.push_str(&format!(
+            "\nFailed: {}, {}, {} connections, round {}: {}\n",
+            failure.contender,
+            failure.request.name(),
+            failure.connections,
+            failure.round,
+            failure.error
+        ));
+    }
+    text
+}
+
+fn short(reached: bool) -> &'static str {
+    if reached { "" } else { MARK }
+}
+
+/// Requests per second against the targets.
+fn goals(results: &Results) -> String {
+    let mut text = format!(
+        "Measured / target at {MANY} connections: memory and sled as shares of the bare handler's requests per second, \
+         Redis as a multiple of node-oidc-provider's on Redis; then the milliseconds in which 99 of 100 answers were \
+         there.\n\n| request | {MEMORY} | {SLED} | {REDIS} | p99 memory / 0.6 | p99 sled / 3 | p99 Redis / 2 |\n\
+         |---|--:|--:|--:|--:|--:|--:|\n"
+    );
+    for request in Request::ALL {
+        text.push_str(&format!("| {} ", request.name()));
+        for contender in [MEMORY, SLED, REDIS] {
+            let than = if contender == REDIS { NODE_REDIS } else { BARE };
+            let ours = results.median(contender, request, MANY);
+            let theirs = results.median(than, request, MANY);
+            let ratio = ours.zip(theirs).map(|(ours, theirs)| ours.per_second / theirs.per_second);
+            let decimals = if contender == REDIS { 1 } else { 2 };
+            let cell = match (ratio, target(contender, request)) {
+                (None, _) => "-".to_owned(),
+                (Some(ratio), None) => format!("{ratio:.decimals$}"),
+                (Some(ratio), Some(times)) => {
+                    format!("{ratio:.decimals$} / {times:.decimals$}{}", short(ratio >= times))
+                }
+            };
+            text.push_str(&format!("| {cell} "));
+        }
+        for contender in [MEMORY, SLED, REDIS] {
+            let measured = results.median(contender, request, MANY).map(|median| median.p99 / 1e3);
+            let cell = measured.zip(p99(contender)).map_or("-".to_owned(), |(measured, limit)| {
+                format!("{measured:.2}{}", short(measured < limit))
+            });
+            text.push_str(&format!("| {cell} "));
+        }
+        text.push_str("|\n");
+    }
+    text
+}
+
+fn details(results: &Results, request: Request) -> String {
+    let mut text = format!(
+        "\n### {}\n\n| | requests/s | of bare | busy | server CPU, us | bare's share | of node on Redis | p50, us | p99 | p99.9 | \
+         one connection: p50, us | p99 | CPU, us |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        request.name()
+    );
+    let bare = results.median(BARE, request, MANY);
+    let node = results.median(NODE_REDIS, request, MANY);
+    for contender in results.contenders() {
+        text.push_str(&format!("| {contender} "));
+        let Some(many) = results.median(contender, request, MANY) else {
+            text.push_str("| - | - | - | - | - | - | - | - | - | - | - | - |\n");
+            continue;
+        };
+        let of_bare = bare.map(|bare| many.per_second / bare.per_second);
+        let of_bare_cpu = bare.map(|bare| bare.cpu / many.cpu);
+        let of_node = node.map(|node| many.per_second / node.per_second);
+        let ratio =
+            |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        text.push_str(&format!(
+            "| {:.0} | {} | {:.0} % | {:.1} | {} | {} | {:.0} | {:.0} | {:.0} ",
+            many.per_second,
+            ratio(of_bare),
+            many.per_second * many.cpu / 1e4,
+            many.cpu,
+            ratio(of_bare_cpu),
+            ratio(of_node),
+            many.p50,
+            many.p99,
+            many.p999
+        ));
+        match results.median(contender, request, 1) {
+            None => text.push_str("| - | - | - |\n"),
+            Some(one) => {
+                text.push_str(&format!("| {:.0} | {:.0} | {:.1} |\n", one.p50, one.p99, one.cpu));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! What the contenders and their driver have in common.
+
+pub mod contender;
