@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantor::protocol::register::Registration;
 use grantor::storage::{Kind, Listing, Storage};
 
 use crate::scanning::Scans;
-use crate::world::{ISSUER, World};
+use crate::world::{CALLBACK, ISSUER, World, scope};
 
 #[tokio::test]
 async fn every_grant_is_listed_once_however_the_store_walks() {
@@ -57,4 +58,26 @@ async fn clients_are_listed_by_index_until_they_are_removed() {
     }
     assert_eq!(after, None, "a sweep ends, whichever of its steps look at nothing");
     assert_eq!(listed().await, BTreeSet::from([one]));
+}
+
+#[tokio::test]
+async fn a_client_is_changed_and_what_it_has_goes_on() {
+    let world = World::new();
+    let client = world.confidential().await;
+    let tokens = world.tokens(&client).await;
+    let admin = crate::world::authorize_url(&client, &[("scope", Some("admin"))]);
+    let mut browser = crate::world::Browser::default();
+    browser.open(&world, &admin).await.told("invalid_scope");
+    let registration = Registration::confidential("Calendar", CALLBACK, scope("read admin"));
+    world.server.update_client(&client.client.id, &registration).await.expect("changed");
+    let page = browser.reach_consent(&world, &admin).await;
+    assert!(page.body.contains("Administer"), "{page:?}");
+    // The secret is the one that it had, and what was issued stands; a refresh is of what is left.
+    assert!(world.is_active(&tokens.access).await);
+    let refreshed = world.refresh(&client, &tokens.refresh).await;
+    assert_eq!((refreshed.status, &refreshed.json()["scope"]), (200, &"read".into()));
+    let narrower = crate::world::authorize_url(&client, &[]);
+    browser.open(&world, &narrower).await.told("invalid_scope");
+    world.server.remove_client(&client.client.id).await.expect("removed");
+    assert!(world.server.update_client(&client.client.id, &registration).await.is_err());
 }

@@ -85,6 +85,22 @@ impl AuthorizationServer {
         }
     }
 
+    /// Changes the registration of a client: everything is as in `registration` afterwards, but for its
+    /// identifier and its secrets. Access tokens stay as they were issued, and a refresh gives of its
+    /// scope what the client may still have; to end all of it, there is
+    /// [`revoke_client_grants`](Self::revoke_client_grants).
+    pub async fn update_client(
+        &self,
+        id: &ClientId,
+        registration: &Registration,
+    ) -> Result<Client, Error> {
+        self.step(&[Key::client(id)], |facts, ctx, _| {
+            register::update(registration, facts.client(Some(id)), ctx)
+        })
+        .await?
+        .map_err(Error::Refused)
+    }
+
     /// Gives a confidential client a new secret; the old one works on for the policy's overlap.
     pub async fn rotate_client_secret(&self, id: &ClientId) -> Result<Registered, Error> {
         self.step(&[Key::client(id)], |facts, ctx, entropy| {
@@ -94,7 +110,8 @@ impl AuthorizationServer {
         .map_err(Error::Refused)
     }
 
-    /// Removes a client and everything that was issued to it.
+    /// Removes a client and everything that was issued to it. Its identifier stays taken, for a day at
+    /// most once [`sweep`](Self::sweep) has come by, so that no late write brings it back.
     pub async fn remove_client(&self, id: &ClientId) -> Result<(), Error> {
         self.step(&[Key::client(id)], |facts, ctx, _| register::remove(facts.client(Some(id)), ctx))
             .await?

@@ -182,7 +182,12 @@ fn samples<'a>(clients: &'a [ClientSummary], destinations: &'a [Destination]) ->
             }
         }
     }
-    for (withdrawn, count, scopes) in [(false, 2, 1), (true, 0, 0), (false, 1, 0)] {
+    for (withdrawn, count, scopes, sign_out) in [
+        (false, 2, 1, Some(SIGN_OUT)),
+        (true, 0, 0, Some(SIGN_OUT)),
+        (false, 1, 0, None),
+        (false, 0, 0, None),
+    ] {
         let row = ConnectionRow {
             client_id: "sample-client",
             client_name: CLIENT,
@@ -191,14 +196,14 @@ fn samples<'a>(clients: &'a [ClientSummary], destinations: &'a [Destination]) ->
         };
         let page = ConnectionsPage {
             action: ACTION,
-            sign_out: SIGN_OUT,
+            sign_out,
             hidden: hidden(),
             username: HOSTILE,
             connections: vec![row; count],
             withdrawn,
         };
         let mut needs = Vec::new();
-        let mut forms = vec![(SIGN_OUT, form(&[]))];
+        let mut forms: Vec<_> = sign_out.map(|action| (action, form(&[]))).into_iter().collect();
         if count > 0 {
             needs.push(text(CLIENT));
             forms.push((ACTION, form(&[("name", "client_id"), ("value", "sample-client")])));

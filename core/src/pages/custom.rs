@@ -16,7 +16,10 @@ use super::default::{DefaultPages, STYLE, TEMPLATES, built_in, read};
 ///
 /// # fn main() -> Result<(), grantor::pages::InvalidPages> {
 /// let pages = DefaultPages::customize()
-///     .more_style(":root { --accent: #b3123f }")
+///     .more_style(
+///         ":root { --accent: #b3123f; --accent-over: #8f0e32 } @media (prefers-color-scheme: dark) \
+///          { :root { --accent: #ff9db5; --accent-over: #ffb8c9; --on-accent: #3a0412 } }",
+///     )
 ///     .text("en", "sign_in_title", "Sign in to Example")
 ///     .text("en", "bad_request.advice", "Write to help@example.com.")
 ///     .build()?;

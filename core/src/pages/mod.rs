@@ -138,8 +138,8 @@ pub struct ScopeRow<'a> {
 pub struct ConnectionsPage<'a> {
     /// Where the forms are posted.
     pub action: &'a str,
-    /// Where the form that signs out is posted.
-    pub sign_out: &'a str,
+    /// Where the form that signs out is posted; `None`: the host signs users in, and out.
+    pub sign_out: Option<&'a str>,
     /// Hidden fields of every form.
     pub hidden: Hidden<'a>,
     /// As whom the user is signed in.

@@ -193,7 +193,7 @@ impl Input {
                 }
                 let page = ConnectionsPage {
                     action: &self.address,
-                    sign_out: &self.address,
+                    sign_out: Some(&self.address),
                     hidden: self.hidden(),
                     username: &self.username,
                     connections,

@@ -12,6 +12,8 @@ use crate::model::{ClientId, RecordId, RevocationReason, ScopeSet, Subject};
 pub enum Event {
     /// A client was registered.
     ClientRegistered { client_id: ClientId },
+    /// The registration of a client was changed.
+    ClientUpdated { client_id: ClientId },
     /// A client got a new secret; the old one works for a while.
     ClientSecretRotated { client_id: ClientId },
     /// A client was removed.

@@ -143,17 +143,12 @@ pub fn register(
         Ok(id) => id,
         Err(refusal) => return Decision::refuse(refusal),
     };
-    let auth_methods = match (confidential, registration.auth_methods.as_slice()) {
-        (false, _) => vec![],
-        (true, []) => vec![ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost],
-        (true, chosen) => chosen.to_vec(),
-    };
     let client = Client {
         id,
         client_type: registration.client_type,
         application_type: registration.application_type,
         secrets: secrets.unwrap_or_default(),
-        auth_methods,
+        auth_methods: auth_methods(registration),
         redirect_uris,
         localhost_any_port: registration.localhost_any_port,
         grant_types: registration.grant_types.clone(),
@@ -173,6 +168,64 @@ pub fn register(
     };
     let event = Event::ClientRegistered { client_id: client.id.clone() };
     Decision::write(Record::Client(client.clone()), event, Registered { client, client_secret })
+}
+
+/// How a client may present its secret: as it was chosen, or in any way.
+fn auth_methods(registration: &Registration) -> Vec<ClientAuthMethod> {
+    match (registration.client_type, registration.auth_methods.as_slice()) {
+        (ClientType::Public, _) => vec![],
+        (ClientType::Confidential, []) => {
+            vec![ClientAuthMethod::ClientSecretBasic, ClientAuthMethod::ClientSecretPost]
+        }
+        (ClientType::Confidential, chosen) => chosen.to_vec(),
+    }
+}
+
+/// Decides a change of a registration (RFC 7592 section 2.2, without its endpoint): everything is as in
+/// `registration` afterwards, but for the identifier and the secrets, which stay. Whether it can keep a
+/// secret does not change: that would be another client.
+///
+/// Access tokens stay as they were issued; a refresh gives of its scope what the client may still have.
+pub fn update(
+    registration: &Registration,
+    client: Option<&Client>,
+    ctx: Context<'_>,
+) -> Decision<Client> {
+    let Some(client) = client.filter(|client| client.removed_at.is_none()) else {
+        return Decision::refuse(Refusal::ClientUnknown);
+    };
+    if registration.client_id.as_ref().is_some_and(|id| *id != client.id) {
+        return Decision::refuse(Refusal::RegistrationInvalid("the client_id cannot change"));
+    }
+    if registration.client_type != client.client_type {
+        return Decision::refuse(Refusal::RegistrationInvalid(
+            "the type of a client cannot change",
+        ));
+    }
+    let redirect_uris = match check(registration, ctx) {
+        Ok(uris) => uris,
+        Err(refusal) => return Decision::refuse(refusal),
+    };
+    let next = Client {
+        application_type: registration.application_type,
+        auth_methods: auth_methods(registration),
+        redirect_uris,
+        localhost_any_port: registration.localhost_any_port,
+        grant_types: registration.grant_types.clone(),
+        extension_grants: registration.extension_grants.clone(),
+        scope: registration.scope.clone(),
+        name: registration.name.trim().to_owned(),
+        client_uri: registration.client_uri.clone(),
+        logo_uri: registration.logo_uri.clone(),
+        policy_uri: registration.policy_uri.clone(),
+        tos_uri: registration.tos_uri.clone(),
+        pkce_optional: registration.pkce_optional,
+        skip_consent: registration.skip_consent,
+        resource_server: registration.resource_server,
+        ..client.clone()
+    };
+    let event = Event::ClientUpdated { client_id: next.id.clone() };
+    Decision::write(Record::Client(next.clone()), event, next)
 }
 
 fn check(registration: &Registration, ctx: Context<'_>) -> Result<Vec<RedirectUri>, Refusal> {

@@ -330,7 +330,8 @@ impl<'a> Replies<'a> {
         let (action, sign_out) = (self.path(APPS_WITHDRAW), self.path(APPS_LOGOUT));
         let body = Body::Connections(ConnectionsPage {
             action: &action,
-            sign_out: &sign_out,
+            // Where the host signs users in, there is no session here that could be ended.
+            sign_out: self.server.login_page().is_none().then_some(&sign_out),
             hidden: vec![("form_token", token.expose())],
             username: &account.username,
             connections: rows.collect(),

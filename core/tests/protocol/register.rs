@@ -3,8 +3,8 @@ use std::time::Duration;
 use grantor::model::{
     ApplicationType, Client, ClientAuthMethod, ClientId, GrantType, InvalidRedirectUri,
 };
-use grantor::protocol::Refusal;
 use grantor::protocol::register::{self, Registration};
+use grantor::protocol::{Event, Refusal};
 use grantor::storage::Record;
 
 use crate::world::{CALLBACK, World, scope};
@@ -260,4 +260,43 @@ fn a_name_cannot_pretend_and_a_page_is_https() {
     let mut world = World::new();
     world.register(&named("\u{ce98}\u{b9b0}\u{b354} <b>\"quoted\"</b>"));
     world.register(&logo("https://client.example/logo.png"));
+}
+
+#[test]
+fn a_registration_can_be_changed_and_stays_the_same_client() {
+    // RFC 7592 section 2.2.
+    let mut world = World::new();
+    let before = world.confidential().client;
+    let wider = Registration {
+        name: "Planner".into(),
+        redirect_uris: vec![CALLBACK.into(), "https://client.example/other".into()],
+        ..Registration::confidential("Planner", CALLBACK, scope("read write admin"))
+    };
+    let changed = register::update(&wider, Some(&before), world.ctx());
+    assert!(matches!(changed.events.as_slice(), [Event::ClientUpdated { .. }]));
+    let after = changed.outcome.expect("changed");
+    assert_eq!((after.name.as_str(), after.redirect_uris.len()), ("Planner", 2));
+    assert_eq!(after.scope, scope("read write admin"));
+    let kept = |client: &Client| {
+        (client.id.clone(), client.secrets.clone(), client.epoch, client.created_at)
+    };
+    assert_eq!(kept(&after), kept(&before));
+    // The same checks as at the beginning, and nothing that would make it another client.
+    let mut removed = before.clone();
+    removed.removed_at = Some(world.now);
+    let public = Registration::public("Planner", CALLBACK, scope("read"));
+    let renamed = Registration { client_id: ClientId::parse("other").ok(), ..wider.clone() };
+    let nameless = Registration { name: String::new(), ..wider.clone() };
+    let unknown = Registration { scope: scope("nope"), ..wider.clone() };
+    for (registration, client) in [
+        (&wider, None),
+        (&wider, Some(&removed)),
+        (&public, Some(&before)),
+        (&renamed, Some(&before)),
+        (&nameless, Some(&before)),
+        (&unknown, Some(&before)),
+    ] {
+        let refused = register::update(registration, client, world.ctx());
+        assert!(refused.outcome.is_err() && refused.write.is_none(), "{registration:?}");
+    }
 }
