@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
-use url::{Host, Url};
 
 use crate::model::{Issuer, ScopeSet};
 
@@ -37,27 +36,14 @@ impl ProtectedResource {
     /// loopback address, for development.
     pub fn new(resource: &str, issuer: &Issuer) -> Result<Self, InvalidResource> {
         const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-        let address = Url::parse(resource).map_err(|_| InvalidResource)?;
-        let loopback = match address.host() {
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => return Err(InvalidResource),
-        };
-        let transport = address.scheme() == "https" || (address.scheme() == "http" && loopback);
-        let bare = address.query().is_none()
-            && address.fragment().is_none()
-            && address.username().is_empty()
-            && address.password().is_none();
-        if !transport || !bare {
-            return Err(InvalidResource);
-        }
+        // The rules for its address are those for an issuer's.
+        let address = Issuer::parse(resource).map_err(|_| InvalidResource)?;
         // A trailing slash that is all of the path belongs to the host (RFC 9728 section 3.1). The
         // identifier itself stays as it was written: clients compare it byte by byte.
-        let below = if address.path() == "/" { "" } else { address.path() };
-        let path = format!("{WELL_KNOWN}{below}");
+        let below = resource.strip_prefix(address.origin()).filter(|path| *path != "/");
+        let path = format!("{WELL_KNOWN}{}", below.unwrap_or_default());
         Ok(Self {
-            url: format!("{}{path}", address.origin().ascii_serialization()),
+            url: format!("{}{path}", address.origin()),
             path,
             document: Document {
                 resource: resource.to_owned(),
