@@ -85,7 +85,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Changes the registration of a client: everything is as in `registration` afterwards, but for its
+    /// Changes the registration of a client, of which `Registration::from(&client)` is a copy to begin
+    /// with: everything is as in `registration` afterwards, but for its
     /// identifier and its secrets. Access tokens stay as they were issued, and a refresh gives of its
     /// scope what the client may still have; to end all of it, there is
     /// [`revoke_client_grants`](Self::revoke_client_grants).

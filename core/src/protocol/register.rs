@@ -103,6 +103,32 @@ impl Registration {
     }
 }
 
+impl From<&Client> for Registration {
+    /// What a client is registered with: to change some of it, see
+    /// [`update_client`](crate::AuthorizationServer::update_client).
+    fn from(client: &Client) -> Self {
+        Self {
+            client_id: Some(client.id.clone()),
+            name: client.name.clone(),
+            client_type: client.client_type,
+            application_type: client.application_type,
+            auth_methods: client.auth_methods.clone(),
+            redirect_uris: client.redirect_uris.iter().map(ToString::to_string).collect(),
+            localhost_any_port: client.localhost_any_port,
+            grant_types: client.grant_types.clone(),
+            extension_grants: client.extension_grants.clone(),
+            scope: client.scope.clone(),
+            client_uri: client.client_uri.clone(),
+            logo_uri: client.logo_uri.clone(),
+            policy_uri: client.policy_uri.clone(),
+            tos_uri: client.tos_uri.clone(),
+            pkce_optional: client.pkce_optional,
+            skip_consent: client.skip_consent,
+            resource_server: client.resource_server,
+        }
+    }
+}
+
 /// A registered client and its secret, which is shown now and never again.
 #[derive(Clone, Debug)]
 pub struct Registered {

@@ -281,6 +281,10 @@ fn a_registration_can_be_changed_and_stays_the_same_client() {
         (client.id.clone(), client.secrets.clone(), client.epoch, client.created_at)
     };
     assert_eq!(kept(&after), kept(&before));
+    for client in [&before, &after, &world.public().client] {
+        let same = register::update(&Registration::from(client), Some(client), world.ctx());
+        assert_eq!(same.outcome.as_ref(), Ok(client), "a copy changes nothing");
+    }
     // The same checks as at the beginning, and nothing that would make it another client.
     let mut removed = before.clone();
     removed.removed_at = Some(world.now);
