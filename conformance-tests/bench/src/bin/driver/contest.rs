@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready};
 
-use crate::load::{Load, Measured, run};
+use crate::load::{Load, Measured, Server, run};
 use crate::process::{Process, contender, redis};
 use crate::requests::{Issued, Request, Requests};
 use crate::results::{Failure, Results, Sample};
@@ -83,7 +83,7 @@ pub(crate) struct Contender {
     name: &'static str,
     process: Process,
     ready: Ready,
-    _redis: Option<Process>,
+    redis: Option<Process>,
     rotated: VecDeque<String>,
     issued: Issued,
 }
@@ -105,11 +105,12 @@ impl Contender {
         };
         let (process, ready) = contender(&entry.program, &entry.arguments)?;
         let (rotated, issued) = Default::default();
-        Ok(Self { name: entry.name, process, ready, _redis: redis, rotated, issued })
+        Ok(Self { name: entry.name, process, ready, redis, rotated, issued })
     }
 
     fn run(&self, load: Load, requests: &mut Requests) -> Result<Measured, Fatal> {
-        run(self.ready.port, self.process.pid(), load, requests)
+        let redis = self.redis.as_ref().map(Process::pid);
+        run(Server { port: self.ready.port, pid: self.process.pid(), redis }, load, requests)
     }
 
     /// Codes of this client, asked for as browsers do.
@@ -123,11 +124,14 @@ impl Contender {
     /// Measures one request. What it issues is what the next ones are about.
     fn measure(&mut self, request: Request, load: Load) -> Result<Measured, Fatal> {
         // So that codes do not run out before the time is over: they are quicker redeemed than made.
-        let ahead =
-            (load.duration + load.warm).mul_f64(if load.connections == 1 { 0.5 } else { 1.5 });
+        let ahead = (load.duration + load.warm).mul_f64(1.5);
         let tokens = match request {
             Request::ClientCredentials | Request::Authorize => VecDeque::new(),
-            Request::CodeConfidential => self.prepare_codes(CONFIDENTIAL, ahead)?,
+            Request::CodeConfidential => {
+                // What is left of the turn before has been revoked, or may have expired.
+                (self.issued, self.rotated) = Default::default();
+                self.prepare_codes(CONFIDENTIAL, ahead)?
+            }
             Request::CodePublic => self.prepare_codes(PUBLIC, ahead)?,
             Request::Introspection | Request::Resource => self.issued.access.clone(),
             Request::Refresh => std::mem::take(&mut self.issued.refresh),

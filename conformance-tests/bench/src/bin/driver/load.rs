@@ -9,15 +9,20 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::process::cpu_time;
+use crate::process::{Scheduled, scheduled};
 
 /// How long a server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an answer may be.
+const ROOM: usize = 16 * 1024;
 
 /// What is sent, and what must come back.
 pub(crate) trait Work {
     /// Appends the bytes of the next request; `false`: there is none left.
     fn next(&mut self, bytes: &mut Vec<u8>) -> bool;
+    /// Whether what is left should not be spent on warming up.
+    fn scarce(&self) -> bool;
     /// Checks an answer and keeps what it is needed for later. An error ends the run.
     fn answered(&mut self, answer: &Answer<'_>) -> Result<(), Fatal>;
 }
@@ -35,10 +40,28 @@ pub(crate) struct Answer<'a> {
 pub(crate) struct Measured {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
-    /// CPU time of all threads of the server.
-    pub(crate) cpu: Duration,
+    /// All threads of the server.
+    pub(crate) server: Scheduled,
+    pub(crate) redis: Scheduled,
     /// In nanoseconds.
     pub(crate) latency: Histogram<u64>,
+}
+
+/// Whose time is measured, and where it listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pub(crate) pid: u32,
+    /// Of its Redis.
+    pub(crate) redis: Option<u32>,
+}
+
+impl Server {
+    /// What it itself was given, and what its Redis was.
+    fn scheduled(self) -> Result<[Scheduled; 2], Fatal> {
+        let redis = self.redis.map_or(Ok(Scheduled::default()), scheduled)?;
+        Ok([scheduled(self.pid)?, redis])
+    }
 }
 
 /// How much of it.
@@ -52,7 +75,9 @@ pub(crate) struct Load {
 
 struct Connection {
     stream: TcpStream,
-    received: Vec<u8>,
+    /// Of the answer, so far; the rest is room for more.
+    received: usize,
+    answer: Box<[u8; ROOM]>,
     sent: Instant,
     busy: bool,
 }
@@ -60,16 +85,16 @@ struct Connection {
 /// Where a run is.
 enum Stage {
     Warming(Instant),
-    Measuring { since: Instant, cpu: Duration },
+    Measuring { since: Instant, before: [Scheduled; 2] },
     Draining,
 }
 
 /// Runs `work` against a server. It ends when the time is over, or when there is no work left.
-pub(crate) fn run(port: u16, pid: u32, load: Load, work: &mut dyn Work) -> Result<Measured, Fatal> {
+pub(crate) fn run(server: Server, load: Load, work: &mut dyn Work) -> Result<Measured, Fatal> {
     let mut poll = Poll::new()?;
     let mut connections = Vec::with_capacity(load.connections);
     for index in 0..load.connections {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -77,7 +102,8 @@ pub(crate) fn run(port: u16, pid: u32, load: Load, work: &mut dyn Work) -> Resul
         poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
         connections.push(Connection {
             stream,
-            received: Vec::with_capacity(16 * 1024),
+            received: 0,
+            answer: Box::new([0; ROOM]),
             sent: Instant::now(),
             busy: false,
         });
@@ -85,7 +111,8 @@ pub(crate) fn run(port: u16, pid: u32, load: Load, work: &mut dyn Work) -> Resul
     let mut measured = Measured {
         requests: 0,
         elapsed: Duration::ZERO,
-        cpu: Duration::ZERO,
+        server: Scheduled::default(),
+        redis: Scheduled::default(),
         latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?,
     };
     let mut stage = Stage::Warming(Instant::now());
@@ -120,12 +147,16 @@ pub(crate) fn run(port: u16, pid: u32, load: Load, work: &mut dyn Work) -> Resul
             }
         }
         match stage {
-            Stage::Warming(since) if since.elapsed() >= load.warm => {
-                stage = Stage::Measuring { since: Instant::now(), cpu: cpu_time(pid)? };
+            Stage::Warming(since) if since.elapsed() >= load.warm || work.scarce() => {
+                stage = Stage::Measuring { since: Instant::now(), before: server.scheduled()? };
             }
-            Stage::Measuring { since, cpu } if out_of_work || since.elapsed() >= load.duration => {
+            Stage::Measuring { since, before }
+                if out_of_work || since.elapsed() >= load.duration =>
+            {
                 measured.elapsed = since.elapsed();
-                measured.cpu = cpu_time(pid)?.saturating_sub(cpu);
+                let ([ours, redis], [ours_before, redis_before]) = (server.scheduled()?, before);
+                measured.server = ours.since(ours_before);
+                measured.redis = redis.since(redis_before);
                 stage = Stage::Draining;
             }
             Stage::Warming(_) | Stage::Measuring { .. } | Stage::Draining => {}
@@ -154,29 +185,28 @@ impl Connection {
             return Ok(false);
         }
         loop {
-            let mut chunk = [0; 8 * 1024];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err("the server has closed the connection".into()),
-                Ok(count) => {
-                    self.received.extend_from_slice(chunk.get(..count).unwrap_or_default())
-                }
+            let room = self.answer.get_mut(self.received..).unwrap_or_default();
+            match self.stream.read(room) {
+                Ok(0) => return Err("the answer is cut, or too long".into()),
+                Ok(count) => self.received += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             }
+            let received = self.answer.get(..self.received).unwrap_or_default();
             let mut headers = [httparse::EMPTY_HEADER; 48];
             let mut head = httparse::Response::new(&mut headers);
-            let httparse::Status::Complete(start) = head.parse(&self.received)? else { continue };
+            let httparse::Status::Complete(start) = head.parse(received)? else { continue };
             let header = |name: &str| {
                 let found =
                     head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
                 found.map(|header| std::str::from_utf8(header.value)).transpose()
             };
             let length: usize = header("content-length")?.ok_or("no content-length")?.parse()?;
-            let Some(body) = self.received.get(start..start + length) else { continue };
+            let Some(body) = received.get(start..start + length) else { continue };
             let location = header("location")?.unwrap_or_default();
             work.answered(&Answer { status: head.code.unwrap_or_default(), location, body })?;
-            self.received.clear();
+            self.received = 0;
             self.busy = false;
             return Ok(true);
         }

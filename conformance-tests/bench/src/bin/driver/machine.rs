@@ -19,7 +19,12 @@ fn said(program: &str, arguments: &[&str]) -> String {
 }
 
 /// A paragraph about it.
-pub(crate) fn describe(before: &str, rounds: u32, duration: Duration) -> Result<String, Fatal> {
+pub(crate) fn describe(
+    before: &str,
+    rounds: u32,
+    duration: Duration,
+    disturbance: f64,
+) -> Result<String, Fatal> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let values = |name: &str| -> Vec<&str> {
         let lines = cpus.lines().filter(|line| line.starts_with(name));
@@ -29,7 +34,7 @@ pub(crate) fn describe(before: &str, rounds: u32, duration: Duration) -> Result<
     let cores = values("processor").len();
     Ok(format!(
         "{}, {cores} cores of {model}, Linux {}, {}, Node {}, {}; rounds: {rounds} of {} ms a request; load before: \
-         {before}, after: {}.",
+         {before}, after: {}; other work had the server's core {:.0} % of the time.",
         said("date", &["-u", "+%F %H:%M UTC"]),
         said("uname", &["-r"]),
         said("rustc", &["--version"]),
@@ -37,5 +42,6 @@ pub(crate) fn describe(before: &str, rounds: u32, duration: Duration) -> Result<
         said("redis-server", &["--version"]).split(" sha").next().unwrap_or_default(),
         duration.as_millis(),
         load()?,
+        disturbance * 100.0,
     ))
 }

@@ -74,8 +74,9 @@ fn measure() -> Result<bool, Fatal> {
     for round in 1..=options.rounds {
         contest.round(round)?;
     }
-    let machine = machine::describe(&before, options.rounds, options.duration)?;
     let results = contest.results;
+    let disturbance = results.disturbance();
+    let machine = machine::describe(&before, options.rounds, options.duration, disturbance)?;
     let report = table::report(&results, &machine);
     fs::write(options.place.join("results.json"), results.to_json(&machine)?)?;
     fs::write(options.place.join("table.md"), &report)?;

@@ -77,12 +77,31 @@ pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
     Ok((process, format!("redis://127.0.0.1:{port}")))
 }
 
-/// The time that all threads of a process have had on a processor. What threads that are gone had is not in it.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fatal> {
-    let mut nanoseconds = 0;
+/// What the scheduler has given a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scheduled {
+    /// The time that it has had on a processor.
+    pub(crate) ran: Duration,
+    /// The time that it was ready to run and something else had the processor.
+    pub(crate) waited: Duration,
+}
+
+impl Scheduled {
+    pub(crate) const fn since(self, before: Self) -> Self {
+        let ran = self.ran.saturating_sub(before.ran);
+        Self { ran, waited: self.waited.saturating_sub(before.waited) }
+    }
+}
+
+/// Of all threads of a process. What threads that are gone had is not in it.
+pub(crate) fn scheduled(pid: u32) -> Result<Scheduled, Fatal> {
+    let mut sum = Scheduled::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        let mut parts = text.split(' ').map(|part| part.trim().parse().map(Duration::from_nanos));
+        let mut next = || parts.next().ok_or("schedstat is cut");
+        sum.ran += next()??;
+        sum.waited += next()??;
     }
-    Ok(Duration::from_nanos(nanoseconds))
+    Ok(sum)
 }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use grantor_bench::contender::{
     CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, Ready, SCOPE, USERS, VERIFIER,
 };
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::load::{Answer, Work};
@@ -81,6 +82,8 @@ pub(crate) struct Requests {
     /// Begins the body; `None`: there is none, and the token ends a header.
     body: Option<(Vec<u8>, Vec<u8>)>,
     tokens: VecDeque<String>,
+    /// How many there were to begin with.
+    supply: usize,
     after: After,
     request: Request,
     pub(crate) issued: Issued,
@@ -150,7 +153,8 @@ impl Requests {
         let tokens =
             if request == Request::ClientCredentials { [String::new()].into() } else { tokens };
         let body = body.map(|(start, end)| (start.into_bytes(), end.into_bytes()));
-        Self { before, body, tokens, after, request, issued: Issued::default() }
+        let supply = tokens.len();
+        Self { before, body, tokens, supply, after, request, issued: Issued::default() }
     }
 
     /// Codes for a client, asked for by all users by turns.
@@ -171,6 +175,7 @@ impl Requests {
             before: head.into_bytes(),
             body: None,
             tokens: (0..USERS).map(|number| number.to_string()).collect(),
+            supply: 0,
             after: After::Again,
             request: Request::Authorize,
             issued: Issued::default(),
@@ -207,6 +212,10 @@ impl Work for Requests {
         true
     }
 
+    fn scarce(&self) -> bool {
+        self.after == After::Gone && self.tokens.len() < self.supply * 3 / 4
+    }
+
     fn answered(&mut self, answer: &Answer<'_>) -> Result<(), Fatal> {
         let wrong = || {
             let (name, body) = (self.request.name(), String::from_utf8_lossy(answer.body));
@@ -227,7 +236,8 @@ impl Work for Requests {
                 self.issued.codes.push_back(code.1.into_owned());
             }
             Request::ClientCredentials => {
-                if !tokens()?.access_token.is_ascii() {
+                let issued = memmem::find(answer.body, b"\"access_token\":\"").is_some();
+                if answer.status != 200 || !issued {
                     return Err(wrong().into());
                 }
             }
@@ -241,7 +251,7 @@ impl Work for Requests {
                 self.tokens.push_back(tokens()?.refresh_token.ok_or_else(wrong)?);
             }
             Request::Introspection => {
-                let active = answer.body.windows(13).any(|part| part == b"\"active\":true");
+                let active = memmem::find(answer.body, b"\"active\":true").is_some();
                 if answer.status != 200 || !active {
                     return Err(wrong().into());
                 }

@@ -3,6 +3,7 @@
 use grantor_bench::contender::Fatal;
 use serde::Serialize;
 
+use crate::contest::BARE;
 use crate::load::Measured;
 use crate::requests::Request;
 
@@ -18,6 +19,10 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// Of the server, a request.
     pub(crate) cpu_microseconds: f64,
+    /// The share of the time in which the server was ready and something else had its core.
+    pub(crate) kept_waiting: f64,
+    /// Of its Redis, a request.
+    pub(crate) redis_cpu_microseconds: f64,
     pub(crate) p50_microseconds: f64,
     pub(crate) p99_microseconds: f64,
     pub(crate) p999_microseconds: f64,
@@ -45,6 +50,7 @@ pub(crate) struct Results {
 pub(crate) struct Median {
     pub(crate) per_second: f64,
     pub(crate) cpu: f64,
+    pub(crate) redis_cpu: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
@@ -69,7 +75,9 @@ impl Sample {
             requests: measured.requests,
             seconds,
             per_second: requests / seconds,
-            cpu_microseconds: measured.cpu.as_secs_f64() * 1e6 / requests,
+            cpu_microseconds: measured.server.ran.as_secs_f64() * 1e6 / requests,
+            kept_waiting: measured.server.waited.as_secs_f64() / seconds,
+            redis_cpu_microseconds: measured.redis.ran.as_secs_f64() * 1e6 / requests,
             p50_microseconds: percentile(0.5),
             p99_microseconds: percentile(0.99),
             p999_microseconds: percentile(0.999),
@@ -116,10 +124,19 @@ impl Results {
         Some(Median {
             per_second: of(|sample| sample.per_second)?,
             cpu: of(|sample| sample.cpu_microseconds)?,
+            redis_cpu: of(|sample| sample.redis_cpu_microseconds)?,
             p50: of(|sample| sample.p50_microseconds)?,
             p99: of(|sample| sample.p99_microseconds)?,
             p999: of(|sample| sample.p999_microseconds)?,
         })
+    }
+
+    /// The mean share of the time in which something that is not part of this had the servers' core. Only the bare
+    /// handler is asked: it has one thread, others wait for themselves.
+    pub(crate) fn disturbance(&self) -> f64 {
+        let alone = self.samples.iter().filter(|sample| sample.contender == BARE);
+        let shares: Vec<f64> = alone.map(|sample| sample.kept_waiting).collect();
+        shares.iter().sum::<f64>() / f64::from(u32::try_from(shares.len().max(1)).unwrap_or(1))
     }
 
     pub(crate) fn to_json(&self, machine: &str) -> Result<String, Fatal> {
