@@ -58,7 +58,8 @@ pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
     fs::create_dir_all(directory)?;
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let child = Command::new("taskset")
-        .args(["-c", DRIVER_CORE, "redis-server", "--bind", "127.0.0.1", "--save", ""])
+        .args(["-c", DRIVER_CORE, "setpriv", "--pdeathsig", "KILL"])
+        .args(["redis-server", "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "everysec", "--port"])
         .arg(port.to_string())
         .arg("--dir")
