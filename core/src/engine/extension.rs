@@ -179,12 +179,8 @@ impl AuthorizationServer {
         request.authorized = Some(authorized);
         let user = subject.as_ref().map(Key::revoked_subject);
         let before = self.load(user.as_slice()).await.map_err(Error::from)?;
-        // What the host looked at may be older than a revocation that came in meanwhile. It is not asked
-        // again: what it accepts once is used up.
-        let revoked = before.revoked_subject(subject.as_ref());
-        if revoked.is_some_and(|revoked| revoked.at >= asked_at) {
-            return Err(ExtensionError::Refused(Refusal::AccountGone).into());
-        }
+        extension::confirm(asked_at, before.revoked_subject(subject.as_ref()))
+            .map_err(ExtensionError::Refused)?;
         let request = TokenRequest::Extension(request);
         let issued = self.issue(presented, &request).await?;
         // Everything of the user may have been revoked while the token was made, by somebody who did

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Account, Active, Client, Grant, GrantState, ScopeSet, Subject};
+use crate::model::{
+    Account, Active, Client, Grant, GrantState, RevokedSubject, ScopeSet, Subject, Timestamp,
+};
 use crate::protocol::client_auth::VerifiedClient;
 use crate::protocol::client_credentials::requested_scope;
 use crate::protocol::token::{TokenResponse, mint};
@@ -58,6 +60,18 @@ pub fn may_ask(grant_type: &str, client: VerifiedClient<'_>) -> Result<(), Refus
 
 fn is_registered(client: &Client, grant_type: &str) -> bool {
     client.extension_grants.iter().any(|known| known == grant_type)
+}
+
+/// Whether what the host has found out since `asked_at` still counts: it may be older than a revocation
+/// that came in meanwhile. The host is not asked again: what it accepts once is used up.
+pub(crate) fn confirm(
+    asked_at: Timestamp,
+    revoked: Option<&RevokedSubject>,
+) -> Result<(), Refusal> {
+    if revoked.is_some_and(|revoked| revoked.at >= asked_at) {
+        return Err(Refusal::AccountGone);
+    }
+    Ok(())
 }
 
 /// Decides a token request with a grant type of the host's. No refresh token is issued: the client can
