@@ -95,7 +95,10 @@ pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
 
 /// The same as bytes.
 pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
-    let lengths: Vec<[u8; 8]> = parts.iter().map(|p| (p.len() as u64).to_be_bytes()).collect();
-    let pairs = lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part]);
-    hash::sha256(&pairs.collect::<Vec<_>>())
+    let mut hash = hash::Sha256::new();
+    for part in parts {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finish()
 }

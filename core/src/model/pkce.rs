@@ -24,7 +24,7 @@ impl CodeChallenge {
 
     /// The challenge for a verifier.
     pub fn of(verifier: &CodeVerifier<'_>) -> Self {
-        Self(sha256(&[verifier.0.as_bytes()]))
+        Self(sha256(verifier.0.as_bytes()))
     }
 
     /// The bytes, as they stand in a record.

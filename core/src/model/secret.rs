@@ -86,7 +86,7 @@ impl SecretHash {
     }
 
     fn of_bytes(bytes: &[u8]) -> Self {
-        Self(sha256(&[bytes]))
+        Self(sha256(bytes))
     }
 
     /// Whether `secret` is the one that was hashed, in constant time.

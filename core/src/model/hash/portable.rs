@@ -1,17 +1,29 @@
 //! In Rust alone.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
-/// SHA-256 of the parts, one after the other.
-pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
+/// SHA-256 of parts, one after the other.
+pub(crate) struct Sha256(sha2::Sha256);
+
+impl Sha256 {
+    pub(crate) fn new() -> Self {
+        Self(sha2::Sha256::new())
+    }
+
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 /// HMAC-SHA256 of the parts, one after the other.
 pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 section 2)")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("any length");
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }

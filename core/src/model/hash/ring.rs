@@ -2,13 +2,21 @@
 
 use ring::{digest, hmac};
 
-/// SHA-256 of the parts, one after the other.
-pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
+/// SHA-256 of parts, one after the other.
+pub(crate) struct Sha256(digest::Context);
+
+impl Sha256 {
+    pub(crate) fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
     }
-    array(context.finish().as_ref())
+
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        array(self.0.finish().as_ref())
+    }
 }
 
 /// HMAC-SHA256 of the parts, one after the other.
