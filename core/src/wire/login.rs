@@ -145,10 +145,11 @@ impl AuthorizationServer {
 
     /// Where a person goes on. A sign-in page on another origin needs the whole address.
     fn person_at(&self, then: &Then<'_>) -> String {
-        let below = match (then, self.interaction_page()) {
-            (Then::Interaction(handle), Some(page)) => with_query(page, &query_of(handle)),
-            (Then::Interaction(handle), None) => self.interaction_path(handle),
-            (Then::Connections, _) => format!("{}{APPS}", self.issuer().path()),
+        let below = match then {
+            Then::Interaction(handle) => {
+                self.interaction_address(handle).unwrap_or_else(|| self.interaction_path(handle))
+            }
+            Then::Connections => format!("{}{APPS}", self.issuer().path()),
         };
         let elsewhere = self.login_page().is_some_and(|page| page.contains("://"));
         if elsewhere && below.starts_with('/') {

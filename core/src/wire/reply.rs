@@ -513,13 +513,15 @@ impl<'a> Replies<'a> {
 /// request is in JSON, or accepts JSON and not HTML. A program that forgets to say what it accepts must
 /// not be redirected: it would follow with the code to the client.
 fn speaks_json(server: &AuthorizationServer, headers: &HeaderMap) -> bool {
+    if server.interaction_page().is_none() {
+        return false;
+    }
     let accepts = |wanted: &str| {
         let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
         let mut types = lines.flat_map(|line| line.split(',')).filter_map(|t| t.split(';').next());
         types.any(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
     };
-    let wants = accepts("application/json") && !accepts("text/html");
-    server.interaction_page().is_some() && (wants || super::is_json(headers))
+    super::is_json(headers) || (accepts("application/json") && !accepts("text/html"))
 }
 
 fn sign_in_problem(refusal: &Refusal) -> Option<SignInProblem> {
