@@ -93,20 +93,14 @@ impl fmt::Debug for Cache {
 
 fn key_of(token: &str) -> Key {
     let mut key = Key::default();
-    let digest = digest(&SHA256, token.as_bytes());
-    for (to, from) in key.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
+    key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     key
 }
 
 /// About how much room a token takes, in bytes.
 fn length(token: &ValidToken) -> usize {
-    let texts = [token.subject.as_ref().map_or(0, |s| s.as_str().len())];
-    let names = token.username.as_ref().map_or(0, String::len);
+    let subject = token.subject.as_ref().map_or(0, |subject| subject.as_str().len());
+    let username = token.username.as_ref().map_or(0, String::len);
     let claims = serde_json::to_string(&token.claims).map_or(usize::MAX, |text| text.len());
-    [names, token.scope.to_string().len()]
-        .iter()
-        .chain(&texts)
-        .fold(claims, |sum, length| sum.saturating_add(*length))
+    claims.saturating_add(subject + username + token.scope.to_string().len())
 }

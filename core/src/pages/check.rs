@@ -69,24 +69,21 @@ fn one(
     let html = pages.try_render(page, language).map_err(Fault::Template)?;
     for (action, needs) in forms {
         let action = attribute("action", action);
-        let mut found = html.split("<form").skip(1).filter_map(|rest| {
+        let found = html.split("<form").skip(1).filter_map(|rest| {
             let form = rest.split_once("</form>").map_or(rest, |(form, _)| form);
             let (tag, _) = form.split_once('>')?;
             // HTML reads the method in any case.
             let posted = tag.to_ascii_lowercase().contains("method=\"post\"");
             (posted && tag.contains(&action)).then_some(form)
         });
-        let mut form = found
-            .next()
-            .ok_or_else(|| Fault::Missing(format!("a form with method=\"post\" and {action}")))?;
-        loop {
-            // A form of its own for each button is none that can be answered.
+        let found: Vec<&str> = found.collect();
+        if found.is_empty() {
+            return Err(Fault::Missing(format!("a form with method=\"post\" and {action}")));
+        }
+        // All of them: a form of its own for each button is none that can be answered.
+        for form in found {
             if let Some(missing) = needs.iter().find(|part| !form.contains(part.as_str())) {
                 return Err(Fault::Missing(format!("in the form with {action}: {missing}")));
-            }
-            match found.next() {
-                Some(next) => form = next,
-                None => break,
             }
         }
     }
