@@ -45,6 +45,8 @@ pub struct Ready {
     pub revoke: Option<String>,
     /// What Bearer tokens open.
     pub resource: String,
+    /// Where a refresh token that was used long ago is found out, if it is: that ends one grant.
+    pub retired: Option<String>,
 }
 
 impl Ready {
@@ -58,6 +60,7 @@ impl Ready {
             introspect: Some("/introspect".to_owned()),
             revoke: Some("/revoke".to_owned()),
             resource: "/resource".to_owned(),
+            retired: Some("/token".to_owned()),
         }
     }
 }

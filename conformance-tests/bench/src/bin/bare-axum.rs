@@ -51,6 +51,24 @@ async fn token(headers: HeaderMap, Form(form): Form<TokenRequest>) -> impl IntoR
     (status, fresh, Json(answer))
 }
 
+#[derive(Serialize)]
+struct ErrorAnswer {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+/// What is answered to a retired refresh token.
+async fn retired(headers: HeaderMap, Form(form): Form<TokenRequest>) -> impl IntoResponse {
+    let known = headers.contains_key(header::AUTHORIZATION) && form.refresh_token.is_some();
+    let status = if known { StatusCode::BAD_REQUEST } else { StatusCode::UNAUTHORIZED };
+    let answer = ErrorAnswer {
+        error: "invalid_grant",
+        error_description: "the refresh token was used before; the grant has ended",
+    };
+    let fresh = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+    (status, fresh, Json(answer))
+}
+
 #[derive(Deserialize)]
 struct Presented {
     token: String,
@@ -121,8 +139,9 @@ async fn main() -> Result<(), Fatal> {
     let app = Router::new()
         .route("/authorize", get(authorize))
         .route("/token", post(token))
+        .route("/retired", post(retired))
         .route("/introspect", post(introspect))
         .route("/revoke", post(revoke))
         .route("/resource", get(resource));
-    serve(app, Ready::usual()).await
+    serve(app, Ready { retired: Some("/retired".to_owned()), ..Ready::usual() }).await
 }

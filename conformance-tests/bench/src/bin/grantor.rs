@@ -7,9 +7,10 @@ use axum::routing::get;
 use bytes::Bytes;
 use grantor::model::{Account, Authentication, ClientId, GrantType, ScopeSet, Subject, Timestamp};
 use grantor::protocol::register::Registration;
+use grantor::resource::{Guard, RequiredScope};
 use grantor::storage::{MemoryStorage, Storage};
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials, Verdict};
-use grantor_axum::Token;
+use grantor_axum::Bearer;
 use grantor_bench::contender::{
     self, CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, Ready, SCOPE, USERS, serve,
 };
@@ -20,6 +21,17 @@ use serde_json::Value;
 
 #[derive(Debug)]
 struct Users;
+
+/// What the resource asks for.
+struct Read;
+
+impl RequiredScope for Read {
+    const SCOPE: &'static str = SCOPE;
+}
+
+async fn resource(Bearer(token, _): Bearer<Read>) -> String {
+    format!("{:?}", token.subject)
+}
 
 #[async_trait::async_trait]
 impl Authenticator for Users {
@@ -136,12 +148,7 @@ async fn main() -> Result<(), Fatal> {
         let user = contender::signed_in(&headers).and_then(|user| authentication(&user, auth_time));
         std::future::ready(Ok::<_, std::convert::Infallible>(user))
     };
-    let resource = Router::new()
-        .route(
-            "/resource",
-            get(|Token(token): Token| async move { format!("{:?}", token.subject) }),
-        )
-        .layer(grantor_axum::require_scope(&server, scope));
+    let resource = Router::new().route("/resource", get(resource)).with_state(Guard::from(&server));
     let browser = grantor_axum::router(server).layer(grantor_axum::signed_in(who));
     serve(Router::new().merge(resource).merge(browser), Ready { secret, ..Ready::usual() }).await
 }

@@ -158,5 +158,5 @@ async fn main() -> Result<(), Fatal> {
         .route("/token", post(token))
         .route("/resource", get(resource))
         .with_state(Arc::new(app));
-    serve(app, Ready { introspect: None, revoke: None, ..Ready::usual() }).await
+    serve(app, Ready { introspect: None, revoke: None, retired: None, ..Ready::usual() }).await
 }

@@ -22,6 +22,12 @@ pub(crate) const NODE_REDIS: &str = "node-oidc-provider, Redis";
 pub(crate) const CONNECTIONS: [usize; 2] = [1, MANY];
 /// With which the targets are compared.
 pub(crate) const MANY: usize = 32;
+/// For requests that are not measured, of which there are so many and no more.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is shorter is told by the clock ticks of the system more than by the server.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// How long requests are sent of which only the tokens are wanted.
+const BRIEF: Duration = Duration::from_millis(250);
 /// How many access tokens take turns.
 const ACCESS_TOKENS: usize = 5_000;
 
@@ -104,6 +110,7 @@ impl Contender {
             }
         };
         let (process, ready) = contender(&entry.program, &entry.arguments)?;
+        writeln!(std::io::stderr(), "{}: process {}", entry.name, process.pid())?;
         let (rotated, issued) = Default::default();
         Ok(Self { name: entry.name, process, ready, redis, rotated, issued })
     }
@@ -121,6 +128,40 @@ impl Contender {
         Ok(requests.issued.codes)
     }
 
+    /// Refresh tokens that are two generations old, of new grants: the one before the current is taken for a retry,
+    /// and gets the same answer again.
+    fn prepare_retired(&self, duration: Duration) -> Result<VecDeque<String>, Fatal> {
+        let load = Load { connections: MANY, warm: Duration::ZERO, duration: PATIENCE };
+        let codes = self.prepare_codes(CONFIDENTIAL, duration)?;
+        let mut requests = Requests::new(&self.ready, Request::CodeConfidential, codes);
+        self.run(load, &mut requests)?;
+        let mut retired = requests.issued.refresh;
+        self.check_reuse(&mut retired)?;
+        let mut newest = retired.clone();
+        for _ in 0..2 {
+            let mut requests = Requests::rotation(&self.ready, newest);
+            self.run(load, &mut requests)?;
+            newest = requests.issued.refresh;
+        }
+        Ok(retired)
+    }
+
+    /// Whether a retired token is found out, and its newest successor is worth nothing afterwards.
+    fn check_reuse(&self, tokens: &mut VecDeque<String>) -> Result<(), Fatal> {
+        let first = tokens.pop_front().ok_or("there is no refresh token")?;
+        let load = Load { connections: 1, warm: Duration::ZERO, duration: PATIENCE };
+        let mut newest = VecDeque::from([first.clone()]);
+        for _ in 0..2 {
+            let mut requests = Requests::rotation(&self.ready, newest);
+            self.run(load, &mut requests)?;
+            newest = requests.issued.refresh;
+        }
+        for refused in [VecDeque::from([first]), newest] {
+            self.run(load, &mut Requests::new(&self.ready, Request::Reuse, refused))?;
+        }
+        Ok(())
+    }
+
     /// Measures one request. What it issues is what the next ones are about.
     fn measure(&mut self, request: Request, load: Load) -> Result<Measured, Fatal> {
         // So that codes do not run out before the time is over: they are quicker redeemed than made.
@@ -135,12 +176,13 @@ impl Contender {
             Request::CodePublic => self.prepare_codes(PUBLIC, ahead)?,
             Request::Introspection | Request::Resource => self.issued.access.clone(),
             Request::Refresh => std::mem::take(&mut self.issued.refresh),
+            Request::Reuse => self.prepare_retired(load.duration + load.warm)?,
             Request::Revocation => std::mem::take(&mut self.rotated),
         };
         let mut requests = Requests::new(&self.ready, request, tokens);
         let measured = self.run(load, &mut requests)?;
-        if measured.requests == 0 {
-            return Err("there was nothing left to measure with".into());
+        if measured.requests == 0 || measured.elapsed < SHORTEST {
+            return Err("there was too little to measure with".into());
         }
         match request {
             Request::CodeConfidential => {
@@ -160,6 +202,8 @@ impl Contender {
 pub(crate) struct Contest {
     pub(crate) contenders: Vec<Contender>,
     pub(crate) duration: Duration,
+    /// Which requests are measured; the others only so far as these need what they issue.
+    pub(crate) wanted: Vec<Request>,
     pub(crate) results: Results,
 }
 
@@ -177,9 +221,15 @@ impl Contest {
 
     fn turns(&mut self, round: u32, connections: usize) -> Result<(), Fatal> {
         let duration = if connections == 1 { self.duration / 2 } else { self.duration };
-        let load = Load { connections, warm: self.duration / 5, duration };
+        let whole = Load { connections, warm: self.duration / 5, duration };
+        let brief = Load { connections: MANY, warm: Duration::ZERO, duration: BRIEF };
         for request in Request::ALL {
             let (name, mut log) = (request.name(), std::io::stderr());
+            let wanted = self.wanted.contains(&request);
+            if !wanted && !request.issues_for(&self.wanted) {
+                continue;
+            }
+            let load = if wanted { whole } else { brief };
             writeln!(log, "round {round}: {name}, connections: {connections}")?;
             for contender in &mut self.contenders {
                 if !request.offered(&contender.ready) {
@@ -187,6 +237,7 @@ impl Contest {
                 }
                 let who = contender.name;
                 match contender.measure(request, load) {
+                    Ok(_) if !wanted => {}
                     Ok(measured) => {
                         let sample = Sample::new(round, who, request, connections, &measured);
                         self.results.samples.push(sample);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use grantor_bench::contender::Fatal;
 
 use crate::contest::{Contender, Contest};
+use crate::requests::Request;
 use crate::results::Results;
 
 /// What was asked for.
@@ -32,6 +33,8 @@ struct Options {
     node: Option<PathBuf>,
     /// Only contenders whose name has this in it, and the bare handler.
     only: Option<String>,
+    /// Only requests whose name has this in it.
+    request: String,
 }
 
 fn options() -> Result<Options, Fatal> {
@@ -41,6 +44,7 @@ fn options() -> Result<Options, Fatal> {
         place: PathBuf::from("target/bench"),
         node: None,
         only: None,
+        request: String::new(),
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -52,6 +56,7 @@ fn options() -> Result<Options, Fatal> {
             "--place" => options.place = value()?.into(),
             "--node" => options.node = Some(value()?.into()),
             "--only" => options.only = Some(value()?),
+            "--request" => options.request = value()?,
             _ => return Err(format!("there is no {argument}").into()),
         }
     }
@@ -68,8 +73,13 @@ fn measure() -> Result<bool, Fatal> {
             contenders.push(Contender::start(entry, &options.place)?);
         }
     }
-    let mut contest =
-        Contest { contenders, duration: options.duration, results: Results::default() };
+    let wanted: Vec<Request> =
+        Request::ALL.into_iter().filter(|one| one.name().contains(&options.request)).collect();
+    if wanted.is_empty() {
+        return Err(format!("there is no request with {:?} in its name", options.request).into());
+    }
+    let (duration, results) = (options.duration, Results::default());
+    let mut contest = Contest { contenders, duration, wanted, results };
     contest.warm()?;
     for round in 1..=options.rounds {
         contest.round(round)?;

@@ -23,12 +23,13 @@ pub(crate) enum Request {
     Introspection,
     Resource,
     Refresh,
+    Reuse,
     Revocation,
 }
 
 impl Request {
     /// In the order in which they are measured: each finds what those before it have made.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::ClientCredentials,
         Self::Authorize,
         Self::CodeConfidential,
@@ -36,6 +37,7 @@ impl Request {
         Self::Introspection,
         Self::Resource,
         Self::Refresh,
+        Self::Reuse,
         Self::Revocation,
     ];
 
@@ -48,13 +50,24 @@ impl Request {
             Self::Introspection => "introspection",
             Self::Resource => "protected resource",
             Self::Refresh => "refresh rotation",
+            Self::Reuse => "reuse detection",
             Self::Revocation => "revocation",
+        }
+    }
+
+    /// Whether others of these need what it issues.
+    pub(crate) fn issues_for(self, others: &[Self]) -> bool {
+        match self {
+            Self::CodeConfidential => others.iter().any(|other| *other >= Self::Introspection),
+            Self::Refresh => others.iter().any(|other| *other > Self::Refresh),
+            _ => false,
         }
     }
 
     pub(crate) fn offered(self, ready: &Ready) -> bool {
         match self {
             Self::Introspection => ready.introspect.is_some(),
+            Self::Reuse => ready.retired.is_some(),
             Self::Revocation => ready.revoke.is_some(),
             _ => true,
         }
@@ -74,6 +87,8 @@ pub(crate) struct Issued {
 enum After {
     Gone,
     Again,
+    /// The one that came back for it is sent when all others have been.
+    Successor,
 }
 
 /// Tokens that are sent, one a request.
@@ -88,6 +103,8 @@ pub(crate) struct Requests {
     request: Request,
     pub(crate) issued: Issued,
 }
+
+const REFRESH: &str = "grant_type=refresh_token&refresh_token=";
 
 #[derive(Deserialize)]
 struct Tokens {
@@ -141,8 +158,13 @@ impl Requests {
                 (post(ready, path, true), Some(body), After::Gone)
             }
             Request::Refresh => {
-                let start = "grant_type=refresh_token&refresh_token=".to_owned();
-                (post(ready, &ready.token, true), Some((start, String::new())), After::Gone)
+                let body = (REFRESH.to_owned(), String::new());
+                (post(ready, &ready.token, true), Some(body), After::Successor)
+            }
+            Request::Reuse => {
+                let path = ready.retired.as_ref().unwrap_or(&missing);
+                let body = (REFRESH.to_owned(), String::new());
+                (post(ready, path, true), Some(body), After::Gone)
             }
             Request::Resource => {
                 let (path, port) = (&ready.resource, ready.port);
@@ -155,6 +177,11 @@ impl Requests {
         let body = body.map(|(start, end)| (start.into_bytes(), end.into_bytes()));
         let supply = tokens.len();
         Self { before, body, tokens, supply, after, request, issued: Issued::default() }
+    }
+
+    /// Every one of these refresh tokens once; what comes back is among what was issued.
+    pub(crate) fn rotation(ready: &Ready, tokens: VecDeque<String>) -> Self {
+        Self { after: After::Gone, ..Self::new(ready, Request::Refresh, tokens) }
     }
 
     /// Codes for a client, asked for by all users by turns.
@@ -213,7 +240,7 @@ impl Work for Requests {
     }
 
     fn scarce(&self) -> bool {
-        self.after == After::Gone && self.tokens.len() < self.supply * 3 / 4
+        self.after != After::Again && self.tokens.len() < self.supply * 3 / 4
     }
 
     fn answered(&mut self, answer: &Answer<'_>) -> Result<(), Fatal> {
@@ -247,8 +274,17 @@ impl Work for Requests {
                 self.issued.refresh.push_back(tokens.refresh_token.ok_or_else(wrong)?);
             }
             Request::Refresh => {
-                // The next generation waits until all other grants have had their turn.
-                self.tokens.push_back(tokens()?.refresh_token.ok_or_else(wrong)?);
+                let next = tokens()?.refresh_token.ok_or_else(wrong)?;
+                match self.after {
+                    After::Successor => self.tokens.push_back(next),
+                    After::Gone | After::Again => self.issued.refresh.push_back(next),
+                }
+            }
+            Request::Reuse => {
+                let refused = memmem::find(answer.body, b"\"invalid_grant\"").is_some();
+                if answer.status != 400 || !refused {
+                    return Err(wrong().into());
+                }
             }
             Request::Introspection => {
                 let active = memmem::find(answer.body, b"\"active\":true").is_some();

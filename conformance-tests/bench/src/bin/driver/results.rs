@@ -45,6 +45,15 @@ pub(crate) struct Results {
     pub(crate) failures: Vec<Failure>,
 }
 
+/// The middle of these values; of an even number of them, the mean of the two in the middle.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
 /// The medians of all rounds, each by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Median {
@@ -97,6 +106,19 @@ impl Results {
         names
     }
 
+    /// Whether anybody was measured with this request.
+    pub(crate) fn has(&self, request: Request) -> bool {
+        self.samples.iter().any(|sample| sample.request == request)
+    }
+
+    /// Whether one answer was wrong, or did not come.
+    pub(crate) fn failed(&self, contender: &str, request: Request, connections: usize) -> bool {
+        self.failures.iter().any(|failure| {
+            (failure.contender, failure.request, failure.connections)
+                == (contender, request, connections)
+        })
+    }
+
     /// `None` where it was not measured, or where one answer was wrong.
     pub(crate) fn median(
         &self,
@@ -104,10 +126,7 @@ impl Results {
         request: Request,
         connections: usize,
     ) -> Option<Median> {
-        let failed = self.failures.iter().any(|failure| {
-            (failure.contender, failure.request, failure.connections)
-                == (contender, request, connections)
-        });
+        let failed = self.failed(contender, request, connections);
         let samples: Vec<&Sample> = self
             .samples
             .iter()
@@ -117,9 +136,7 @@ impl Results {
             })
             .collect();
         let of = |part: fn(&Sample) -> f64| {
-            let mut values: Vec<f64> = samples.iter().map(|sample| part(sample)).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().filter(|_| !failed)
+            median(samples.iter().map(|sample| part(sample))).filter(|_| !failed)
         };
         Some(Median {
             per_second: of(|sample| sample.per_second)?,
@@ -144,5 +161,23 @@ impl Results {
             "machine": machine, "samples": self.samples, "failures": self.failures,
         });
         Ok(serde_json::to_string_pretty(&all)? + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        for (values, middle) in [
+            (vec![], None),
+            (vec![7.0], Some(7.0)),
+            (vec![4.0, 1.0], Some(2.5)),
+            (vec![9.0, 1.0, 2.0], Some(2.0)),
+            (vec![9.0, 1.0, 2.0, 4.0], Some(3.0)),
+        ] {
+            assert_eq!(median(values.into_iter()), middle);
+        }
     }
 }
