@@ -30,13 +30,20 @@ pub(crate) struct Attempt {
     whole: bool,
     /// An earlier attempt may have been executed, or may be yet.
     pub(crate) unsure: bool,
-    /// The server's clock.
-    pub(crate) clock: ServerClock,
+    /// When it was begun.
+    pub(crate) now: Instant,
+    clock: ServerClock,
 }
 
 impl Attempt {
-    pub(crate) fn script(self, script: &Script, key: &[u8]) -> Cmd {
-        script.call(self.whole, key)
+    /// With room for so many bytes of arguments.
+    pub(crate) fn script(self, script: &Script, key: &[u8], room: usize) -> Cmd {
+        script.call(self.whole, key, room)
+    }
+
+    /// The second that it will be then, by the clock of the server.
+    pub(crate) fn server_seconds_in(self, then: Duration) -> i64 {
+        self.clock.seconds_at((self.now + then).into_std())
     }
 }
 
@@ -89,12 +96,16 @@ impl Redis {
         let none =
             || StorageError::unavailable(format_args!("{} has no slots any more", node.name()));
         let slot = self.router.slot_at(node, 0).ok_or_else(none)?;
-        let (make, until) = (|_| commands(), self.until());
-        let replies = match self.attempt(node, &make, &self.own_fence(slot), until).await {
+        let until = self.until();
+        let attempt = |slot| {
+            let deadline = self.attempt_until(Instant::now(), until);
+            node.send_all(commands(), self.own_fence(slot), deadline)
+        };
+        let replies = match attempt(slot).await {
             // The fence may be there already where its slot is going to.
             Err(Failure::Lost { .. }) => {
                 let slot = self.router.slot_at(node, slot + 1).ok_or_else(none)?;
-                self.attempt(node, &make, &self.own_fence(slot), until).await?
+                attempt(slot).await?
             }
             answer => answer?,
         };
@@ -125,37 +136,37 @@ impl Redis {
         deadline: Instant,
         command: impl Fn(Attempt) -> Cmd + Send + Sync,
     ) -> Result<Value, StorageError> {
-        let slot = slot_of(key);
         let mut elsewhere = false;
         let (mut whole, mut unsure) = (false, false);
         let mut redirect: Option<(String, bool)> = None;
         let (mut pause, mut redirects) = (PAUSE.0, 0);
         loop {
+            let now = Instant::now();
             let target = redirect.take();
             let asking = target.as_ref().is_some_and(|(_, asking)| *asking);
             let found = target.and_then(|(address, _)| self.router.at(&address)).map(Ok);
             let node = found.unwrap_or_else(|| self.router.node(key));
             let answer = match &node {
                 Ok(node) => {
-                    let make = |clock| {
-                        let ask = asking.then(|| redis::cmd("ASKING"));
-                        ask.into_iter().chain([command(Attempt { whole, unsure, clock })]).collect()
-                    };
-                    let fence = match asking {
-                        // Where the slot is on its way to another node, its fence may be there already
-                        // when the key is still here.
-                        false if elsewhere => {
-                            self.own_fence(self.router.slot_at(node, slot + 1).unwrap_or(slot))
+                    let command = |clock| command(Attempt { whole, unsure, now, clock });
+                    let fence = || {
+                        let slot = slot_of(key);
+                        match asking {
+                            // Where the slot is on its way to another node, its fence may be there already
+                            // when the key is still here.
+                            false if elsewhere => {
+                                self.own_fence(self.router.slot_at(node, slot + 1).unwrap_or(slot))
+                            }
+                            false => self.own_fence(slot),
+                            true => Fence::Passing(self.names.passing_fence(self.fence(slot))),
                         }
-                        false => self.own_fence(slot),
-                        true => Fence::Passing(self.names.passing_fence(self.fence(slot))),
                     };
-                    self.attempt(node, &make, &fence, deadline).await
+                    node.send(command, asking, fence, self.attempt_until(now, deadline)).await
                 }
                 Err(failure) => Err(failure.clone()),
             };
-            let failed = match answer.map(|mut replies| replies.pop()) {
-                Ok(Some(Value::ServerError(error))) => {
+            let failed = match answer {
+                Ok(Value::ServerError(error)) => {
                     match self.next(&error, key, node.as_ref().map_or("", |node| node.name())) {
                         Next::Whole => {
                             whole = true;
@@ -176,8 +187,7 @@ impl Redis {
                         Next::Fail(error) => return Err(error),
                     }
                 }
-                Ok(Some(reply)) => return Ok(reply),
-                Ok(None) => StorageError::unavailable("Redis sent no reply"),
+                Ok(reply) => return Ok(reply),
                 Err(failure) if failure.is_passing() => {
                     self.router.complain();
                     elsewhere = true;
@@ -199,15 +209,8 @@ impl Redis {
     }
 
     /// A single command is given up sooner than the call, so that there is time for another.
-    async fn attempt(
-        &self,
-        node: &Node,
-        commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
-        fence: &Fence,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, Failure> {
-        let deadline = deadline.min(Instant::now() + self.deadline / 2);
-        node.send(commands, fence, deadline).await
+    fn attempt_until(&self, now: Instant, deadline: Instant) -> Instant {
+        deadline.min(now + self.deadline / 2)
     }
 
     fn next(&self, error: &redis::ServerError, key: &[u8], node: &str) -> Next {

@@ -110,9 +110,11 @@ pub(crate) struct ServerClock {
 }
 
 impl ServerClock {
-    pub(crate) fn now_millis(&self) -> i64 {
-        let since = i64::try_from(self.read_at.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.millis.saturating_add(since)
+    /// Whole seconds, as `TIME` begins with them.
+    pub(crate) fn seconds_at(&self, moment: Instant) -> i64 {
+        let since = moment.saturating_duration_since(self.read_at).as_millis();
+        let millis = self.millis.saturating_add(i64::try_from(since).unwrap_or(i64::MAX));
+        millis.div_euclid(1000)
     }
 }
 

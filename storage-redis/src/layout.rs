@@ -3,17 +3,19 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `<prefix><kind>:<id>` | string | one record: [`Envelope`] |
-//! | `<prefix>i:<index>` | sorted set | the keys of an index, in byte order; all scores are 0 |
+//! | `<prefix>i:<digest>` | sorted set | the keys of an index, in byte order; all scores are 0 |
 //! | `<prefix>f:<n>` | string | what is written to learn that the replicas follow |
 //! | `<prefix>f:{<prefix>f:<n>}` | string | the same, for a moment, where the slot of `<prefix>f:<n>` is about to come to |
 //!
-//! `<kind>` is one letter. `<id>` is base64url: what comes from outside never enters a key as it is,
-//! so no name can reach into another key, or choose the slot of a Cluster by braces.
+//! `<kind>` is one letter. `<id>` is base64url, and so is `<digest>`, the beginning of the SHA-256 of the
+//! name of the index: what comes from outside never enters a key as it is, so no name can reach into
+//! another key, or choose the slot of a Cluster by braces.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::model::Timestamp;
 use grantor::storage::{CommitId, Index, Key, Kind, StorageError, Stored};
+use sha2::{Digest as _, Sha256};
 
 /// The names of this store's keys: what they all begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub(crate) enum Named {
 }
 
 const INDEX: char = 'i';
+/// 120 bits: nobody finds two names of indexes that share them, and whoever lists an index looks whether
+/// its keys belong to it.
+const INDEX_DIGEST: usize = 15;
 const FENCE: char = 'f';
 
 const fn letter(kind: Kind) -> char {
@@ -60,8 +65,14 @@ impl Names {
         name.into_bytes()
     }
 
+    /// A digest, since most users have one grant, and then the name is most of what the index takes: with
+    /// the default prefix it is as long as fits into 32 bytes of Redis.
     pub(crate) fn index(&self, index: &Index) -> Vec<u8> {
-        format!("{}{INDEX}:{}", self.prefix, index.as_str()).into_bytes()
+        let digest: [u8; 32] = Sha256::digest(index.as_str()).into();
+        let (digest, _) = digest.split_at(INDEX_DIGEST);
+        let mut name = format!("{}{INDEX}:", self.prefix);
+        URL_SAFE_NO_PAD.encode_string(digest, &mut name);
+        name.into_bytes()
     }
 
     pub(crate) fn fence(&self, number: u32) -> Vec<u8> {
@@ -101,14 +112,26 @@ impl Names {
 
 /// What the first byte of a value says.
 ///
-/// A version that writes other envelopes gives them another number, which this one then neither
-/// reads nor replaces nor removes. Lua compares these numbers too; see [`scripts`](crate::scripts).
-pub(crate) const FORMAT: u8 = 1;
+/// A version that writes other envelopes, or whose index entries stand elsewhere, gives them another
+/// number, which this one then neither reads nor replaces nor removes. Lua compares these numbers too;
+/// see [`scripts`](crate::scripts). Format 1 had its index entries under the plain names of the indexes.
+pub(crate) const FORMAT: u8 = 2;
 /// No record: see [`sweep`](crate::sweep).
 pub(crate) const TOMBSTONE: u8 = 0;
 
 const COMMIT: usize = 1;
 const PURGE_AT: usize = COMMIT + 16;
+
+/// How a value begins, and what it is told from all others by: the format and the commit id, or those
+/// of a tombstone and its token.
+pub(crate) type Head = [u8; PURGE_AT];
+
+pub(crate) fn head(format: u8, id: &[u8; 16]) -> Head {
+    let mut head = [format; PURGE_AT];
+    head[COMMIT..].copy_from_slice(id);
+    head
+}
+
 /// Format, commit id, `purge_at`.
 pub(crate) const HEADER_LEN: usize = PURGE_AT + 8;
 
@@ -121,15 +144,14 @@ pub(crate) enum Envelope {
         purge_at: Timestamp,
     },
     Tombstone,
-    /// Written by a version that knows more.
-    Newer(u8),
+    /// Written by a version that has another format.
+    Other(u8),
 }
 
 impl Envelope {
     pub(crate) fn encode(commit: CommitId, purge_at: Timestamp, value: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LEN + value.len());
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(commit.as_bytes());
+        bytes.extend_from_slice(&head(FORMAT, commit.as_bytes()));
         bytes.extend_from_slice(&purge_at.as_millis().to_be_bytes());
         bytes.extend_from_slice(value);
         bytes
@@ -149,25 +171,25 @@ impl Envelope {
                     purge_at: Timestamp::from_millis(i64::from_be_bytes(purge_at)),
                 })
             }
-            newer => Ok(Self::Newer(*newer)),
+            other => Ok(Self::Other(*other)),
         }
     }
 
     /// The record in a whole value; `None` if there is none.
-    pub(crate) fn open(bytes: &[u8]) -> Result<Option<Stored>, StorageError> {
-        match Self::of(bytes)? {
+    pub(crate) fn open(mut bytes: Vec<u8>) -> Result<Option<Stored>, StorageError> {
+        match Self::of(&bytes)? {
             Self::Tombstone => Ok(None),
             Self::Record { commit, purge_at } => {
-                let value = bytes.get(HEADER_LEN..).unwrap_or_default().to_vec();
-                Ok(Some(Stored { commit, value, purge_at }))
+                bytes.drain(..HEADER_LEN);
+                Ok(Some(Stored { commit, value: bytes, purge_at }))
             }
-            Self::Newer(format) => Err(newer(format)),
+            Self::Other(format) => Err(other(format)),
         }
     }
 }
 
 /// Why something is left alone.
-pub(crate) fn newer(format: u8) -> StorageError {
+pub(crate) fn other(format: u8) -> StorageError {
     StorageError::damaged(format_args!(
         "a record in Redis has format {format}; this version reads {FORMAT}"
     ))
@@ -208,7 +230,7 @@ mod tests {
             }
         }
         let index = Index::new("grants:0af9").expect("a name");
-        assert_eq!(names.index(&index), b"grantor:i:grants:0af9");
+        assert_eq!(names.index(&index), b"grantor:i:4YYAD4aMxfT_kZcIUqLV");
         assert_eq!(names.parse(&names.index(&index)), Named::Index);
         for other in ["grantor:f:1", "grantor:", "grantor:z:AA", "grantor:g:!", "grantor:g:", "x"] {
             assert_eq!(names.parse(other.as_bytes()), Named::Other, "{other}");
@@ -216,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_is_read_back_and_a_newer_one_is_left_alone() {
+    fn an_envelope_is_read_back_and_one_of_another_format_is_left_alone() {
         let commit = CommitId::from_bytes([7; 16]);
         for purge_at in [0, 1, -1, i64::MIN, i64::MAX] {
             let purge_at = Timestamp::from_millis(purge_at);
@@ -225,13 +247,13 @@ mod tests {
                 Envelope::of(&bytes[..HEADER_LEN]).ok(),
                 Some(Envelope::Record { commit, purge_at })
             );
-            let stored = Envelope::open(&bytes).expect("whole");
+            let stored = Envelope::open(bytes).expect("whole");
             assert_eq!(stored, Some(Stored { commit, value: b"value".to_vec(), purge_at }));
         }
-        assert_eq!(Envelope::open(&[TOMBSTONE, 1, 2]).ok(), Some(None));
-        assert!(matches!(Envelope::open(&[2, 0]), Err(StorageError::Damaged { .. })));
-        assert!(matches!(Envelope::open(&[]), Err(StorageError::Damaged { .. })));
-        assert!(matches!(Envelope::open(&[FORMAT, 1]), Err(StorageError::Damaged { .. })));
+        assert_eq!(Envelope::open(vec![TOMBSTONE, 1, 2]).ok(), Some(None));
+        for damaged in [vec![FORMAT - 1, 0], vec![FORMAT + 1, 0], vec![], vec![FORMAT, 1]] {
+            assert!(matches!(Envelope::open(damaged), Err(StorageError::Damaged { .. })));
+        }
     }
 
     #[test]

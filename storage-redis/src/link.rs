@@ -26,7 +26,7 @@ pub(crate) struct Link {
 
 #[derive(Clone)]
 enum State {
-    Up(Up),
+    Up(Arc<Up>),
     Down { since: Instant, why: Arc<str> },
 }
 
@@ -57,12 +57,20 @@ impl Link {
     }
 
     /// The connection; waits for one until `deadline`, but not if there was none for long.
-    pub(crate) async fn get(&self, deadline: Instant) -> Result<Up, Failure> {
+    pub(crate) async fn get(&self, deadline: Instant) -> Result<Arc<Up>, Failure> {
+        if let State::Up(up) = &*self.state.borrow() {
+            return Ok(Arc::clone(up));
+        }
+        // In a box, because every call of the store has room for what it may wait for.
+        Box::pin(self.wait(deadline)).await
+    }
+
+    async fn wait(&self, deadline: Instant) -> Result<Arc<Up>, Failure> {
         let mut state = self.state.clone();
         let patience = deadline.saturating_duration_since(Instant::now());
         loop {
             let (since, why) = match &*state.borrow_and_update() {
-                State::Up(up) => return Ok(up.clone()),
+                State::Up(up) => return Ok(Arc::clone(up)),
                 State::Down { since, why } => (*since, why.to_string()),
             };
             let lasting = since.elapsed() > patience;
@@ -105,7 +113,7 @@ async fn keep(
                 generation += 1;
                 tracing::debug!(node = connected.node, "connected to Redis");
                 let up = Up { connected, generation };
-                state.send_replace(State::Up(up.clone()));
+                state.send_replace(State::Up(Arc::new(up.clone())));
                 let why = watch_over(&target, held_up, up.clone(), &trouble, &state).await;
                 tracing::warn!(node = up.connected.node, %why, "the connection to Redis is given up");
                 since = Instant::now();
@@ -146,7 +154,7 @@ async fn watch_over(
             // Its clock may have been set meanwhile.
             Ok(clock) => {
                 up.connected.clock = clock;
-                state.send_replace(State::Up(up.clone()));
+                state.send_replace(State::Up(Arc::new(up.clone())));
             }
             Err(why) => return why,
         }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike as _;
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -84,38 +83,77 @@ impl Node {
         &self.name
     }
 
-    /// The reply to one command, as soon as it is as safe as was asked for. `make` gets the clock of
-    /// the server.
+    fn busy(&self) -> Failure {
+        Failure::Busy { node: self.name.clone() }
+    }
+
+    /// The reply to one command, as soon as it is as safe as was asked for. The command gets the clock
+    /// of the server; `asking`: the node has its key only for those who ask; the fence is made where one
+    /// is written.
     pub(crate) async fn send(
         &self,
-        commands: &(dyn Fn(ServerClock) -> Vec<Cmd> + Send + Sync),
-        fence: &Fence,
+        command: impl Fn(ServerClock) -> Cmd,
+        asking: bool,
+        fence: impl Fn() -> Fence,
         deadline: Instant,
-    ) -> Result<Vec<Value>, Failure> {
-        let busy = || Failure::Busy { node: self.name.clone() };
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
+    ) -> Result<Value, Failure> {
+        let _place = self.waiting.try_acquire().map_err(|_| self.busy())?;
         match &self.ways {
             Ways::Direct(link) => {
                 let up = link.get(deadline).await?;
-                let mut pipeline = Pipeline::new();
-                for command in commands(up.connected.clock) {
-                    pipeline.add_command(command);
+                let command = command(up.connected.clock);
+                if asking {
+                    let both = pipeline(asked(command));
+                    let replies = exchange(link, &up, &both, &self.name, deadline);
+                    return last(Box::pin(replies).await?, &self.name);
                 }
-                exchange(link, &up, &pipeline, &self.name, deadline).await
+                let mut connection = up.connected.connection.clone();
+                let reply = connection.send_packed_command(&command);
+                in_time(link, &up, &self.name, deadline, reply).await
             }
             Ways::Lanes { lanes, next } => {
-                let turn = next.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1);
-                let lane = lanes.get(turn).ok_or_else(busy)?;
+                let lane = turn(lanes, next).ok_or_else(|| self.busy())?;
                 let up = lane.link.get(deadline).await?;
-                let (answer, receiver) = oneshot::channel();
-                let commands = commands(up.connected.clock);
-                let work = Work { commands, fence: fence.clone(), deadline, answer };
-                lane.queue.try_send(work).map_err(|_| busy())?;
-                match tokio::time::timeout_at(deadline, receiver).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) | Err(_) => Err(Failure::Timeout { node: self.name.clone() }),
-                }
+                let command = command(up.connected.clock);
+                let commands = if asking { asked(command).into() } else { vec![command] };
+                last(self.queue(lane, commands, fence(), deadline).await?, &self.name)
             }
+        }
+    }
+
+    /// The replies to several commands that are sent together, in the same way.
+    pub(crate) async fn send_all(
+        &self,
+        commands: Vec<Cmd>,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let _place = self.waiting.try_acquire().map_err(|_| self.busy())?;
+        match &self.ways {
+            Ways::Direct(link) => {
+                let up = link.get(deadline).await?;
+                exchange(link, &up, &pipeline(commands), &self.name, deadline).await
+            }
+            Ways::Lanes { lanes, next } => {
+                let lane = turn(lanes, next).ok_or_else(|| self.busy())?;
+                self.queue(lane, commands, fence, deadline).await
+            }
+        }
+    }
+
+    async fn queue(
+        &self,
+        lane: &Lane,
+        commands: Vec<Cmd>,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let (answer, receiver) = oneshot::channel();
+        let work = Work { commands, fence, deadline, answer };
+        lane.queue.try_send(work).map_err(|_| self.busy())?;
+        match tokio::time::timeout_at(deadline, receiver).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Failure::Timeout { node: self.name.clone() }),
         }
     }
 
@@ -132,13 +170,29 @@ impl Node {
                 None => return Err(Failure::Busy { node: self.name.clone() }),
             },
         };
-        let mut pipeline = Pipeline::new();
-        for command in commands {
-            pipeline.add_command(command);
-        }
         let up = link.get(deadline).await?;
-        exchange(link, &up, &pipeline, &self.name, deadline).await
+        exchange(link, &up, &pipeline(commands), &self.name, deadline).await
     }
+}
+
+fn asked(command: Cmd) -> [Cmd; 2] {
+    [redis::cmd("ASKING"), command]
+}
+
+fn last(mut replies: Vec<Value>, node: &str) -> Result<Value, Failure> {
+    replies.pop().ok_or_else(|| missing(node))
+}
+
+fn turn<'a>(lanes: &'a [Lane], next: &AtomicUsize) -> Option<&'a Lane> {
+    lanes.get(next.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1))
+}
+
+fn pipeline(commands: impl IntoIterator<Item = Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    pipeline
 }
 
 /// Sends a pipeline and takes the replies, an error of the server among them being one.
@@ -150,26 +204,34 @@ async fn exchange(
     deadline: Instant,
 ) -> Result<Vec<Value>, Failure> {
     let mut connection = up.connected.connection.clone();
-    let replies = connection.req_packed_commands(pipeline, 0, pipeline.len());
-    match tokio::time::timeout_at(deadline, replies).await {
-        Ok(Ok(replies)) if replies.len() == pipeline.len() => Ok(replies),
-        Ok(Ok(_)) => {
-            link.suspect(up);
-            Err(Failure::Lost { node: node.to_owned(), why: "replies are missing".to_owned() })
-        }
-        Ok(Err(error)) => {
-            link.suspect(up);
-            Err(lost(node, &error))
-        }
-        Err(_) => {
-            link.suspect(up);
-            Err(Failure::Timeout { node: node.to_owned() })
-        }
+    let replies = connection.send_packed_commands(pipeline, 0, pipeline.len());
+    let replies = in_time(link, up, node, deadline, replies).await?;
+    if replies.len() != pipeline.len() {
+        link.suspect(up);
+        return Err(missing(node));
     }
+    Ok(replies)
 }
 
-fn lost(node: &str, error: &RedisError) -> Failure {
-    Failure::Lost { node: node.to_owned(), why: error.to_string() }
+/// What comes on this connection, if it comes until then.
+async fn in_time<T>(
+    link: &Link,
+    up: &Up,
+    node: &str,
+    deadline: Instant,
+    reply: impl Future<Output = RedisResult<T>>,
+) -> Result<T, Failure> {
+    let failure = match tokio::time::timeout_at(deadline, reply).await {
+        Ok(Ok(reply)) => return Ok(reply),
+        Ok(Err(error)) => Failure::Lost { node: node.to_owned(), why: error.to_string() },
+        Err(_) => Failure::Timeout { node: node.to_owned() },
+    };
+    link.suspect(up);
+    Err(failure)
+}
+
+fn missing(node: &str) -> Failure {
+    Failure::Lost { node: node.to_owned(), why: "replies are missing".to_owned() }
 }
 
 struct Lane {
@@ -228,18 +290,18 @@ impl Worker {
     /// sent it: what a look has found may be the change of somebody else that no replica has yet.
     /// And a replica that confirms it was a replica of this server until after the look, so nobody
     /// had been promoted in its place when it answered.
-    async fn exchange(&self, batch: Vec<Work>) {
+    async fn exchange(&self, mut batch: Vec<Work>) {
         let own = batch.iter().find(|work| matches!(work.fence, Fence::Own(_)));
         let (Some(fenced), Some(deadline)) =
             (own.or(batch.first()), batch.iter().map(|work| work.deadline).max())
         else {
             return;
         };
-        let mut pipeline = Pipeline::new();
-        for command in batch.iter().flat_map(|work| &work.commands) {
-            pipeline.add_command(command.clone());
-        }
-        match &fenced.fence {
+        let fence = fenced.fence.clone();
+        let counts: Vec<_> = batch.iter().map(|work| work.commands.len()).collect();
+        let commands = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.commands));
+        let mut pipeline = pipeline(commands);
+        match &fence {
             Fence::Own(key) => pipeline.cmd("SET").arg(key).arg(""),
             Fence::Passing(key) => {
                 pipeline.cmd("ASKING");
@@ -273,15 +335,14 @@ impl Worker {
         };
         let wait = replies.pop().unwrap_or(Value::Nil);
         let fence = replies.pop().unwrap_or(Value::Nil);
-        let before: usize = batch.iter().map(|work| work.commands.len()).sum();
-        replies.truncate(before);
+        replies.truncate(counts.iter().sum());
         let confirmed = self.confirmed(&fence, &wait);
         if matches!(confirmed, Err(Failure::Lost { .. })) {
             self.link.suspect(&up);
         }
         let mut replies = replies.into_iter();
-        for work in batch {
-            let own: Vec<Value> = replies.by_ref().take(work.commands.len()).collect();
+        for (work, count) in batch.into_iter().zip(counts) {
+            let own: Vec<Value> = replies.by_ref().take(count).collect();
             // Where a command was not executed, nothing needs to be confirmed, and it says why. The
             // last is the one that counts: before it may be an `ASKING`.
             let refused = matches!(own.last(), Some(Value::ServerError(_)));

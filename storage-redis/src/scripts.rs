@@ -5,6 +5,13 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
+/// A command with room for so many bytes of arguments.
+pub(crate) fn command(name: &str, room: usize) -> Cmd {
+    let mut cmd = Cmd::with_capacity(8, name.len() + room);
+    cmd.arg(name);
+    cmd
+}
+
 /// A Lua script, called by its hash where the server knows it.
 pub(crate) struct Script {
     code: &'static str,
@@ -17,47 +24,58 @@ impl Script {
         Self { code, hash }
     }
 
-    /// The call. `whole`: with the code, for a server that does not know it (it does afterwards).
-    pub(crate) fn call(&self, whole: bool, key: &[u8]) -> Cmd {
-        let mut cmd = redis::cmd(if whole { "EVAL" } else { "EVALSHA" });
-        cmd.arg(if whole { self.code } else { &self.hash }).arg(1).arg(key);
+    /// The call, with room for so many bytes of arguments. `whole`: with the code, for a server that does
+    /// not know it (it does afterwards).
+    pub(crate) fn call(&self, whole: bool, key: &[u8], room: usize) -> Cmd {
+        let (name, script) = if whole { ("EVAL", self.code) } else { ("EVALSHA", &*self.hash) };
+        let mut cmd = command(name, script.len() + 1 + key.len() + room);
+        cmd.arg(script).arg(1).arg(key);
         cmd
     }
 }
 
 /// Replaces a record, if the stored one is the expected one.
 ///
-/// `KEYS[1]`: the record. `ARGV`: the expected commit id (empty: there must be none), the id of this
-/// commit, the new value, when it expires (empty: never), the moment (of this server's clock) after
-/// which the caller does not wait any more, and the token of the tombstone that the caller was told
-/// about (empty: none).
+/// `KEYS[1]`: the record. `ARGV`: the [head](crate::layout::Head) that is expected (empty: there must be
+/// no record; that of a tombstone: the caller was told about that one), the new value, when it expires
+/// (empty: never), and the second (of this server's clock) after which the caller does not wait any
+/// more.
 ///
 /// The moment is there for commands that were held up somewhere: what arrives when nobody waits for
 /// it any more must not bring back what was swept meanwhile.
+///
+/// Answers with a number, see [`APPLIED`], or with the head of what is in the way: a tombstone of
+/// which the caller does not know, or a record of another format.
 pub(crate) static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
-local stored = redis.call('GETRANGE', KEYS[1], 0, 16)
-local format, commit = string.byte(stored), string.sub(stored, 2)
-if format == 1 and commit == ARGV[2] then return 'applied' end
-if format ~= nil and format > 1 then return 'format ' .. format end
-local time = redis.call('TIME')
-if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[5]) then return 'late' end
-if format == 1 then
-  if commit ~= ARGV[1] then return 'conflict' end
-else
-  if ARGV[1] ~= '' then return 'conflict' end
-  if format == 0 and commit ~= ARGV[6] then return commit end
+local key, expected, value = KEYS[1], ARGV[1], ARGV[2]
+local stored = redis.call('GETRANGE', key, 0, 16)
+if stored ~= expected then
+  if stored == string.sub(value, 1, 17) then return 1 end
+  local format, wanted = string.byte(stored), string.byte(expected)
+  if format ~= nil and format ~= 0 and format ~= string.byte(value) then return stored end
+  if wanted ~= nil and wanted ~= 0 then return 0 end
+  if format == 0 then return stored end
+  if format ~= nil then return 0 end
 end
-if ARGV[4] == '' then
-  redis.call('SET', KEYS[1], ARGV[3])
+if redis.call('TIME')[1] - ARGV[4] > 0 then return -1 end
+if ARGV[3] == '' then
+  redis.call('SET', key, value)
 else
-  redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
+  redis.call('SET', key, value, 'PXAT', ARGV[3])
 end
-return 'applied'
+return 1
 "#,
     )
 });
+
+/// Written, now or when this commit came before.
+pub(crate) const APPLIED: i64 = 1;
+/// The stored record is not the expected one.
+pub(crate) const CONFLICT: i64 = 0;
+/// It came after the moment.
+pub(crate) const LATE: i64 = -1;
 
 /// A mark: the intention of one sweep to remove an entry. It sorts before all entries, and with its
 /// length in front the marks of one entry are a range that has those of no other.

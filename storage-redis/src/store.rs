@@ -12,16 +12,16 @@ use grantor::storage::{
     Commit, CommitOutcome, Cursor, Index, Key, Listing, Page, Promises, Storage, StorageError,
     Stored, Swept,
 };
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use crate::calls::{Redis, unexpected};
 use crate::check::{self, Report, Watch};
 use crate::config::RedisConfig;
 use crate::error::OpenError;
-use crate::layout::{Envelope, Names, expires_at, newer};
+use crate::layout::{Envelope, FORMAT, Head, Names, TOMBSTONE, expires_at, head, other};
 use crate::router::{Fences, Router};
-use crate::scripts::{ADD_ENTRY, COMMIT};
+use crate::scripts::{ADD_ENTRY, APPLIED, COMMIT, CONFLICT, LATE, command};
 
 /// Grantor's records in Redis, for as many processes as there are.
 ///
@@ -36,6 +36,9 @@ pub struct RedisStorage {
 /// How long after it was begun a commit is still executed, by the clock of the server. Longer than
 /// anybody should wait; shorter than a tombstone stays.
 const COMMIT_LIVES: Duration = Duration::from_secs(90);
+
+/// What the arguments of a commit take besides the value: a head, and two moments in digits.
+const COMMIT_ROOM: usize = 17 + 2 * 20;
 
 impl RedisStorage {
     /// Opens the store at this address, with the defaults of [`RedisConfig`]; see
@@ -85,29 +88,30 @@ impl Storage for RedisStorage {
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
         let redis = &self.redis;
-        let names: Vec<_> = keys.iter().map(|key| redis.names.record(key)).collect();
         let deadline = redis.until();
-        let replies = match names.split_first() {
-            None => return Ok(Vec::new()),
-            Some((first, others)) if !others.is_empty() && !redis.router.is_cluster() => {
-                let all = |_| {
-                    let mut cmd = redis::cmd("MGET");
-                    cmd.arg(&names);
-                    cmd
-                };
-                match redis.call(first, deadline, all).await? {
-                    Value::Array(replies) => replies,
-                    reply => return Err(unexpected(&reply)),
-                }
+        let replies = match keys {
+            [] => return Ok(Vec::new()),
+            [key] => {
+                let name = redis.names.record(key);
+                vec![redis.call(&name, deadline, |_| get(&name)).await?]
             }
-            // Each on its node, at the same time.
-            Some(_) => {
-                let get = |_, key: &[u8]| {
-                    let mut cmd = redis::cmd("GET");
-                    cmd.arg(key);
-                    cmd
-                };
-                redis.each(&names, deadline, get).await?
+            _ => {
+                let names: Vec<_> = keys.iter().map(|key| redis.names.record(key)).collect();
+                match names.first() {
+                    Some(first) if !redis.router.is_cluster() => {
+                        let mget = |_| {
+                            let mut cmd = command("MGET", names.iter().map(Vec::len).sum());
+                            cmd.arg(&names);
+                            cmd
+                        };
+                        match redis.call(first, deadline, mget).await? {
+                            Value::Array(replies) => replies,
+                            reply => return Err(unexpected(&reply)),
+                        }
+                    }
+                    // Each on its node, at the same time.
+                    _ => redis.each(&names, deadline, |_, name: &[u8]| get(name)).await?,
+                }
             }
         };
         if replies.len() != keys.len() {
@@ -115,7 +119,7 @@ impl Storage for RedisStorage {
         }
         let open = |reply| match reply {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) => Envelope::open(&bytes),
+            Value::BulkString(bytes) => Envelope::open(bytes),
             reply => Err(unexpected(&reply)),
         };
         replies.into_iter().map(open).collect()
@@ -126,55 +130,57 @@ impl Storage for RedisStorage {
             return Err(StorageError::unavailable(problem));
         }
         let name = self.redis.names.record(&commit.key);
-        let (began, deadline) = (Instant::now(), self.redis.until());
+        let began = Instant::now();
+        let deadline = began + self.redis.deadline;
         // Confirmed before the record is written, wherever it stands: an entry may dangle, it is
         // never missing.
         self.add_entries(&commit, deadline).await?;
-        let expect = commit.expect.as_ref().map(|id| id.as_bytes().as_slice()).unwrap_or_default();
         let record = &commit.record;
         let value = Envelope::encode(commit.id, record.purge_at, &record.value);
-        let expires = expires_at(record.purge_at).map(|at| at.to_string()).unwrap_or_default();
-        let left = || COMMIT_LIVES.saturating_sub(began.elapsed());
-        let lives = || i64::try_from(left().as_millis()).unwrap_or(i64::MAX);
+        let expires = expires_at(record.purge_at);
+        let mut expected = commit.expect.map(|id| head(FORMAT, id.as_bytes()));
         let unsure = AtomicBool::new(false);
-        let mut tombstone = Vec::new();
         loop {
-            let seen = tombstone.clone();
             let reply = self.redis.call(&name, deadline, |attempt| {
                 unsure.fetch_or(attempt.unsure, Ordering::Relaxed);
-                let mut cmd = attempt.script(&COMMIT, &name);
-                cmd.arg(expect).arg(commit.id.as_bytes()).arg(&value).arg(&expires);
-                cmd.arg(attempt.clock.now_millis().saturating_add(lives())).arg(&seen);
+                let left = COMMIT_LIVES.saturating_sub(attempt.now - began);
+                let mut cmd = attempt.script(&COMMIT, &name, value.len() + COMMIT_ROOM);
+                cmd.arg(expected.as_ref().map_or(&[][..], |head| head)).arg(&value);
+                match expires {
+                    Some(at) => cmd.arg(at),
+                    None => cmd.arg(""),
+                };
+                cmd.arg(attempt.server_seconds_in(left));
                 cmd
             });
             let reply = reply.await?;
-            let Value::BulkString(answer) = &reply else { return Err(unexpected(&reply)) };
-            match answer.as_slice() {
-                b"applied" => return Ok(CommitOutcome::Applied),
+            match &reply {
+                Value::Int(APPLIED) => return Ok(CommitOutcome::Applied),
                 // With somebody else's commit on top, an earlier try of this one cannot be told from none.
-                b"conflict" if unsure.load(Ordering::Relaxed) => {
+                Value::Int(CONFLICT) if unsure.load(Ordering::Relaxed) => {
                     return Err(StorageError::unavailable(
                         "a commit had no answer, and another one came before it was sent again",
                     ));
                 }
-                b"conflict" => return Ok(CommitOutcome::Conflict),
-                b"late" => {
+                Value::Int(CONFLICT) => return Ok(CommitOutcome::Conflict),
+                Value::Int(LATE) => {
                     return Err(StorageError::unavailable(
                         "Redis took the command when its time was over, or its clock jumped",
                     ));
                 }
-                // A sweep is at this key. It may have taken an entry away that was there before the
-                // record; it cannot once it is added again.
-                token if token.len() == 16 && token != tombstone => {
-                    tombstone = token.to_vec();
-                    self.add_entries(&commit, deadline).await?;
-                }
-                other => {
-                    let format = other.strip_prefix(b"format ");
-                    let format =
-                        format.and_then(|format| std::str::from_utf8(format).ok()?.parse().ok());
-                    return Err(format.map_or_else(|| unexpected(&reply), newer));
-                }
+                Value::BulkString(in_the_way) => match Head::try_from(in_the_way.as_slice()) {
+                    // A sweep is at this key. It may have taken an entry away that was there before the
+                    // record; it cannot once it is added again.
+                    Ok(found) if found[0] == TOMBSTONE && expected != Some(found) => {
+                        expected = Some(found);
+                        self.add_entries(&commit, deadline).await?;
+                    }
+                    _ => {
+                        let format = in_the_way.first().filter(|format| **format != TOMBSTONE);
+                        return Err(format.map_or_else(|| unexpected(&reply), |it| other(*it)));
+                    }
+                },
+                _ => return Err(unexpected(&reply)),
             }
             if Instant::now() >= deadline {
                 return Err(StorageError::unavailable("sweeps keep coming before the commit"));
@@ -208,15 +214,24 @@ impl Storage for RedisStorage {
     }
 }
 
+fn get(name: &[u8]) -> Cmd {
+    let mut cmd = command("GET", name.len());
+    cmd.arg(name);
+    cmd
+}
+
 impl RedisStorage {
     async fn add_entries(&self, commit: &Commit, deadline: Instant) -> Result<(), StorageError> {
+        if commit.record.indexes.is_empty() {
+            return Ok(());
+        }
         let entry = &commit.key.to_bytes();
         let add = |index: &Index| {
             let name = self.redis.names.index(index);
             async move {
                 self.redis
                     .call(&name, deadline, |attempt| {
-                        let mut cmd = attempt.script(&ADD_ENTRY, &name);
+                        let mut cmd = attempt.script(&ADD_ENTRY, &name, entry.len());
                         cmd.arg(entry);
                         cmd
                     })

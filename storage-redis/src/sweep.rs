@@ -29,7 +29,7 @@ use redis::Value;
 
 use crate::RedisStorage;
 use crate::calls::unexpected;
-use crate::layout::{Envelope, FORMAT, HEADER_LEN, Named, TOMBSTONE};
+use crate::layout::{Envelope, FORMAT, HEADER_LEN, Named, TOMBSTONE, head};
 use crate::scripts::{BURY, REMOVE_ENTRY, REMOVE_RECORD, mark};
 
 const TOMBSTONE_MILLIS: u64 = 600_000;
@@ -107,14 +107,14 @@ impl RedisStorage {
             if header.is_empty() {
                 continue;
             }
-            // What is damaged or newer is not for a sweep to judge, nor may it be in its way.
+            // What is damaged or of another format is not for a sweep to judge, nor may it be in its way.
             let Ok(Envelope::Record { commit, purge_at }) = Envelope::of(&header) else { continue };
             if !purge_at.has_passed(now) {
                 continue;
             }
-            let examined = [&[FORMAT][..], commit.as_bytes()].concat();
+            let examined = head(FORMAT, commit.as_bytes());
             let reply = self.redis.call(name, self.redis.until(), |attempt| {
-                let mut cmd = attempt.script(&REMOVE_RECORD, name);
+                let mut cmd = attempt.script(&REMOVE_RECORD, name, examined.len());
                 cmd.arg(&examined);
                 cmd
             });
@@ -181,16 +181,16 @@ impl RedisStorage {
         });
         marked.await?;
         let mark: Vec<u8> = tried.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let tombstone = [&[TOMBSTONE][..], &unique()].concat();
+        let tombstone = head(TOMBSTONE, &unique());
         let buried = redis.call(record, redis.until(), |attempt| {
-            let mut cmd = attempt.script(&BURY, record);
+            let mut cmd = attempt.script(&BURY, record, 2 * tombstone.len());
             cmd.arg(&tombstone).arg(TOMBSTONE_MILLIS);
             cmd
         });
         let is_gone = buried.await? == Value::Int(1);
         let reply = redis.call(index, redis.until(), |attempt| match is_gone {
             true => {
-                let mut cmd = attempt.script(&REMOVE_ENTRY, index);
+                let mut cmd = attempt.script(&REMOVE_ENTRY, index, entry.len() + mark.len());
                 cmd.arg(entry).arg(&mark);
                 cmd
             }

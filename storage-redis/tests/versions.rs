@@ -1,6 +1,6 @@
-//! Two versions of Grantor on one Redis: the older one reads what it can, and damages nothing.
+//! Two versions of Grantor on one Redis: each reads what it can, and damages nothing.
 
-#![expect(clippy::expect_used, reason = "a test reports by panicking")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test reports by panicking")]
 
 use grantor::model::Timestamp;
 use grantor::storage::{
@@ -37,24 +37,33 @@ fn name(id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_of_a_later_version_is_neither_read_nor_replaced_nor_removed() {
+async fn a_record_of_another_version_is_neither_read_nor_replaced_nor_removed() {
+    // 1 was before this version, 3 will be after it.
+    for format in [1, 3] {
+        a_record_is_left_alone(format).await;
+    }
+}
+
+async fn a_record_is_left_alone(format: u8) {
     let server = Server::start();
     let older = RedisStorage::open(&server.url()).await.expect("it opens");
     let known = commit("known", None, 1);
     assert_eq!(older.commit(known.clone()).await.expect("healthy"), CommitOutcome::Applied);
-    // A later version has written this one: its envelope has format 2, and means what only that
+    // Another version has written this one: its envelope has another format, and means what only that
     // version knows.
     assert_eq!(
         older.commit(commit("later", None, 2)).await.expect("healthy"),
         CommitOutcome::Applied
     );
-    let later = b"\x02what this version does not know";
-    let written = server.call(&[&b"SET"[..], name("later").as_bytes(), later]);
+    let later = [&[format][..], b"what this version does not know"].concat();
+    let written = server.call(&[&b"SET"[..], name("later").as_bytes(), &later]);
     assert_eq!(written.error(), None);
 
     let damaged = |outcome: &StorageError| matches!(outcome, StorageError::Damaged { .. });
     let loaded = older.load(&[key("later")]).await;
     assert!(loaded.as_ref().is_err_and(damaged), "{loaded:?}");
+    let said = loaded.expect_err("damaged").to_string();
+    assert!(said.contains(&format!("has format {format}; this version reads 2")), "{said}");
     for expect in [None, Some(CommitId::from_bytes([2; 16]))] {
         let replaced = older.commit(commit("later", expect, 3)).await;
         assert!(replaced.as_ref().is_err_and(damaged), "{replaced:?}");
@@ -86,7 +95,8 @@ async fn a_kind_that_only_a_later_version_has_is_left_alone() {
     let known = commit("known", None, 1);
     assert_eq!(older.commit(known).await.expect("healthy"), CommitOutcome::Applied);
     server.cli(&["SET", "grantor:Z:AAAA", "unknown"]);
-    let added = server.call(&[&b"ZADD"[..], b"grantor:i:grants:1", b"0", b"\xf0later"]);
+    let index = server.cli(&["KEYS", "grantor:i:*"]);
+    let added = server.call(&[&b"ZADD"[..], index.as_bytes(), b"0", b"\xf0later"]);
     assert_eq!(added.integer(), Some(1));
     let now = Timestamp::from_millis(i64::MAX);
     for _ in 0..2 {
@@ -96,6 +106,6 @@ async fn a_kind_that_only_a_later_version_has_is_left_alone() {
     assert_eq!(server.cli(&["GET", "grantor:Z:AAAA"]), "unknown");
     let grants = Listing::Index(Index::new("grants:1").expect("a name"));
     assert_eq!(older.list(&grants, None, 10).await.expect("healthy").keys, []);
-    let left = server.call(&[&b"ZCARD"[..], b"grantor:i:grants:1"]);
+    let left = server.call(&[&b"ZCARD"[..], index.as_bytes()]);
     assert_eq!(left.to_string(), "1", "the entry of the later version is still there");
 }
