@@ -1,6 +1,7 @@
 //! The engine: what a request says as values, the records loaded, the decision, the commit.
 
 use std::hint::black_box;
+use std::pin::pin;
 
 use grantor::engine::{Error, TokenRequest};
 use grantor::protocol::Refusal;
@@ -8,7 +9,7 @@ use grantor::protocol::authorize::Outcome;
 use grantor::protocol::client_credentials::ClientCredentialsRequest;
 use grantor::protocol::introspect::Introspection;
 
-use crate::world::{Party, SCOPE, World, browser_of, now, redemption, renewal};
+use crate::world::{Party, SCOPE, World, browser_of, in_place, redemption, renewal};
 use crate::{Case, Ready};
 
 pub(crate) const CASES: [Case; 9] = [
@@ -27,14 +28,15 @@ fn authorize(world: &World) -> Ready<'_> {
     let request = world.authorization(&world.confidential);
     let browser = browser_of(&world.somebody());
     Box::new(move || {
-        let outcome = now(world.server.authorize(black_box(&request), black_box(&browser)));
+        let outcome =
+            in_place(pin!(world.server.authorize(black_box(&request), black_box(&browser))));
         assert!(matches!(black_box(&outcome), Ok(Outcome::Redirect(_))), "{outcome:?}");
     })
 }
 
 fn issued<'w>(world: &'w World, party: &'w Party, request: TokenRequest) -> Ready<'w> {
     Box::new(move || {
-        let tokens = now(world.server.token(&party.presented, black_box(&request)));
+        let tokens = in_place(pin!(world.server.token(&party.presented, black_box(&request))));
         assert!(black_box(&tokens).is_ok(), "{tokens:?}");
     })
 }
@@ -57,7 +59,8 @@ fn reuse(world: &World) -> Ready<'_> {
     let token = world.stolen_refresh_token(&world.confidential);
     let request = TokenRequest::RefreshToken(renewal(&token));
     Box::new(move || {
-        let refused = now(world.server.token(&world.confidential.presented, black_box(&request)));
+        let refused =
+            in_place(pin!(world.server.token(&world.confidential.presented, black_box(&request))));
         let right = matches!(&refused, Err(Error::Refused(Refusal::RefreshTokenReused)));
         assert!(black_box(right), "{refused:?}");
     })
@@ -67,7 +70,8 @@ fn introspect(world: &World) -> Ready<'_> {
     let token = world.tokens(&world.confidential).access_token;
     Box::new(move || {
         let caller = &world.confidential.presented;
-        let found = now(world.server.introspect_token(caller, black_box(token.expose())));
+        let found =
+            in_place(pin!(world.server.introspect_token(caller, black_box(token.expose()))));
         assert!(matches!(black_box(&found), Ok(Introspection::AccessToken(_))), "{found:?}");
     })
 }
@@ -75,7 +79,9 @@ fn introspect(world: &World) -> Ready<'_> {
 fn revoke(world: &World) -> Ready<'_> {
     let token = world.refresh_token(&world.confidential);
     Box::new(move || {
-        let done = now(world.server.revoke_token(&world.confidential.presented, black_box(&token)));
+        let done = in_place(pin!(
+            world.server.revoke_token(&world.confidential.presented, black_box(&token))
+        ));
         assert!(done.is_ok(), "{done:?}");
     })
 }
@@ -83,7 +89,8 @@ fn revoke(world: &World) -> Ready<'_> {
 fn bearer(world: &World) -> Ready<'_> {
     let token = world.tokens(&world.confidential).access_token;
     Box::new(move || {
-        let found = now(world.server.check_bearer(black_box(token.expose()), &world.scope));
+        let found =
+            in_place(pin!(world.server.check_bearer(black_box(token.expose()), &world.scope)));
         assert!(black_box(&found).is_ok(), "{found:?}");
     })
 }

@@ -1,12 +1,13 @@
 //! The whole server, from request to response.
 
 use std::hint::black_box;
+use std::pin::pin;
 
 use bytes::Bytes;
 use grantor::model::Authentication;
 use http::{Method, Request, Response, StatusCode, header};
 
-use crate::world::{CALLBACK, CHALLENGE, Party, SCOPE, VERIFIER, World, now};
+use crate::world::{CALLBACK, CHALLENGE, Party, SCOPE, VERIFIER, World, in_place};
 use crate::{Case, Ready};
 
 pub(crate) const CASES: [Case; 11] = [
@@ -52,7 +53,7 @@ fn handle(
     right: impl FnOnce(&Response<Bytes>) -> bool + 'static,
 ) -> Ready<'_> {
     Box::new(move || {
-        let answer = now(world.server.handle(black_box(request)));
+        let answer = in_place(pin!(world.server.handle(black_box(request))));
         assert!(right(black_box(&answer)), "{answer:?}");
     })
 }
@@ -152,7 +153,7 @@ fn bearer(world: &World) -> Ready<'_> {
         .into_parts();
     Box::new(move || {
         let parts = black_box(parts);
-        let found = now(world.guard.check(&parts.headers, &parts.uri, &world.scope));
+        let found = in_place(pin!(world.guard.check(&parts.headers, &parts.uri, &world.scope)));
         assert!(black_box(&found).is_ok(), "{found:?}");
     })
 }

@@ -1,6 +1,6 @@
 //! The server that is measured, its clients and its users.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -259,7 +259,12 @@ pub(crate) fn refresh_token_of(tokens: &TokenResponse) -> String {
 
 /// The value of a future that waits for nothing, as all do on the store in memory.
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+    in_place(pin!(future))
+}
+
+/// The same, for a future that is not to be copied to where it stands: that would be counted.
+pub(crate) fn in_place<F: Future>(future: Pin<&mut F>) -> F::Output {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => {
             panic!("the store in memory, and what stands around it, waits for nothing")
