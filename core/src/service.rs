@@ -14,8 +14,8 @@ use crate::wire::{self, Call, Surface, Unserved};
 impl AuthorizationServer {
     /// Answers a request. This is all that an adapter for a web framework has to call.
     ///
-    /// The future must be driven to its end even if the connection that asked for it is dropped: an
-    /// adapter spawns it. A body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with
+    /// The future must be driven to its end even if the connection that asked for it is dropped:
+    /// `grantor-tower` sees to that, the simplest way is a task for each. A body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with
     /// [`wire::BodyTooLarge`].
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let replies = Replies::to(self, request.headers());

@@ -17,18 +17,20 @@ mod signed_in;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request};
-use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
 use grantor::resource::{Guard, RequiredScope, ValidToken};
 use grantor::wire::LoginRequest;
-use grantor_tower::{GrantorService, RequireScope};
+use grantor_tower::{GrantorService, RequireScope, ResponseBody};
 use http::StatusCode;
 use http::request::Parts;
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use tower_service::Service;
 
 pub use self::signed_in::signed_in;
 
@@ -48,9 +50,32 @@ where
     // The path of an issuer is no pattern, whatever its segments begin with.
     let mut router = Router::new().without_v07_checks();
     for path in server.paths() {
-        router = router.route_service(&path, GrantorService::new(server.clone()));
+        router = router.route_service(&path, Routed(GrantorService::new(server.clone())));
     }
-    router.layer(middleware::from_fn(tell_peer))
+    router
+}
+
+/// The server as a route of axum, which knows the peer by another name.
+#[derive(Clone)]
+struct Routed(GrantorService);
+
+impl Service<Request> for Routed {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = <GrantorService as Service<Request>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(ConnectInfo(peer)) =
+            request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
+        {
+            request.extensions_mut().insert(peer);
+        }
+        self.0.call(request)
+    }
 }
 
 /// What a visitor to the host's sign-in page brought along, see
@@ -61,14 +86,6 @@ pub fn login_request(
 ) -> Result<Option<LoginRequest>, StatusCode> {
     let login = server.login_request(&request.method, &request.headers, &request.uri);
     login.map_err(|_| StatusCode::FORBIDDEN)
-}
-
-async fn tell_peer(mut request: Request, next: Next) -> Response {
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
-    {
-        request.extensions_mut().insert(peer);
-    }
-    next.run(request).await
 }
 
 /// A layer that lets a request pass when its Bearer token is active and has all of `scope`, and

@@ -14,6 +14,8 @@
 #![doc(html_root_url = "https://docs.rs/grantor-tower/latest")]
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
+mod to_the_end;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
+
+use self::to_the_end::ToTheEnd;
 
 /// The body of every answer.
 pub type ResponseBody = Full<Bytes>;
@@ -92,8 +96,8 @@ where
         return plain(StatusCode::BAD_REQUEST);
     };
     let server = server.clone();
-    let answer = tokio::spawn(async move { server.handle(request).await }).await;
-    answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+    let answer = ToTheEnd::new(async move { server.handle(request).await }).await;
+    answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// The request with its body in memory, or marked as too large. Reading stops at the bound.
