@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use super::hash::{hmac_sha256, sha256};
+use super::hash::{Sha256, hmac_sha256, sha256};
 use super::identifiers::RecordId;
 
 /// 256 secret bits. `Debug` never shows them, they are wiped when dropped, and the only comparison
@@ -35,6 +35,16 @@ impl Secret {
     #[must_use]
     pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Secret {
         Secret(mac(&self.0, label, context))
+    }
+
+    /// The block with this number of the bytes that follow from this secret.
+    #[must_use]
+    pub(crate) fn expand(&self, label: &str, number: u32) -> Secret {
+        let mut hash = Sha256::new();
+        for part in [&self.0[..], label.as_bytes(), &number.to_be_bytes()] {
+            hash.update(part);
+        }
+        Secret(hash.finish())
     }
 
     /// Reads the text form that [`SecretString::of`] wrote.

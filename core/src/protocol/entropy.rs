@@ -6,25 +6,28 @@ use crate::storage::CommitId;
 /// The random bytes that one decision may use: a seed of 256 fresh bits, expanded on demand.
 ///
 /// The same seed gives the same bytes in the same order, so a recorded decision can be replayed.
-/// The expansion is HMAC-SHA256 in counter mode under the seed.
+/// The expansion is SHA-256 over the seed and a counter (as Hashgen of NIST SP 800-90A section
+/// 10.1.1.4), one block of the hash for 32 bytes.
 #[derive(Debug)]
 pub struct Entropy {
     seed: Secret,
-    drawn: u32,
+    /// The block that is being used up, and how much of it is.
+    block: Secret,
+    used: usize,
+    blocks: u32,
 }
 
 impl Entropy {
     /// Entropy from a seed. The seed must be fresh for every decision: two decisions with one seed
     /// make the same tokens.
     pub const fn from_seed(seed: [u8; 32]) -> Self {
-        Self { seed: Secret::from_bytes(seed), drawn: 0 }
+        let block = Secret::from_bytes([0; Secret::LEN]);
+        Self { seed: Secret::from_bytes(seed), block, used: Secret::LEN, blocks: 0 }
     }
 
     /// 256 bits.
     pub fn secret(&mut self) -> Secret {
-        let counter = self.drawn;
-        self.drawn += 1;
-        self.seed.derive("grantor entropy", &counter.to_be_bytes())
+        Secret::from_bytes(self.bytes())
     }
 
     /// The identifier of a new record.
@@ -37,12 +40,23 @@ impl Entropy {
         CommitId::from_bytes(self.bytes())
     }
 
-    /// `N` bytes, 32 at most.
+    /// The next `N` bytes.
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        const { assert!(N <= Secret::LEN) };
-        let secret = self.secret();
         let mut out = [0; N];
-        out.iter_mut().zip(secret.expose()).for_each(|(to, from)| *to = *from);
+        let mut wanted = out.as_mut_slice();
+        while !wanted.is_empty() {
+            if self.used == Secret::LEN {
+                self.block = self.seed.expand("grantor entropy", self.blocks);
+                self.blocks += 1;
+                self.used = 0;
+            }
+            let fresh = self.block.expose().get(self.used..).unwrap_or_default();
+            let taken = fresh.len().min(wanted.len());
+            let (now, later) = wanted.split_at_mut(taken);
+            now.iter_mut().zip(fresh).for_each(|(to, from)| *to = *from);
+            self.used += taken;
+            wanted = later;
+        }
         out
     }
 }
@@ -62,5 +76,20 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 200);
+    }
+
+    #[test]
+    fn nothing_is_handed_out_twice_however_much_is_asked_for() {
+        let whole: Vec<u8> = {
+            let mut entropy = Entropy::from_seed([7; 32]);
+            (0..4).flat_map(|_| *entropy.secret().expose()).collect()
+        };
+        let mut entropy = Entropy::from_seed([7; 32]);
+        let mut parts = entropy.bytes::<12>().to_vec();
+        parts.extend(entropy.secret().expose());
+        parts.extend(entropy.bytes::<16>());
+        parts.extend(entropy.bytes::<1>());
+        parts.extend(entropy.bytes::<64>());
+        assert_eq!(parts, whole[..parts.len()]);
     }
 }

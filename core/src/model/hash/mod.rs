@@ -9,16 +9,9 @@ mod portable;
 mod ring;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use self::portable::{Sha256, hmac_sha256};
+pub(crate) use self::portable::{Sha256, hmac_sha256, sha256};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use self::ring::{Sha256, hmac_sha256};
-
-/// SHA-256 of one text.
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(bytes);
-    hash.finish()
-}
+pub(crate) use self::ring::{Sha256, hmac_sha256, sha256};
 
 #[cfg(test)]
 mod tests {
@@ -39,6 +32,7 @@ mod tests {
                 other.update(part);
             }
             prop_assert_eq!(one.finish(), other.finish());
+            prop_assert_eq!(ring::sha256(&key), portable::sha256(&key));
             prop_assert_eq!(ring::hmac_sha256(&key, &parts), portable::hmac_sha256(&key, &parts));
         }
     }
