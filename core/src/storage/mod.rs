@@ -6,6 +6,7 @@
 //!
 #![doc = include_str!("../../docs/storage-contract.md")]
 
+mod id;
 mod memory;
 pub(crate) mod moment;
 mod record;
@@ -15,6 +16,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use self::id::Id;
 pub use self::memory::MemoryStorage;
 pub use self::record::{Loaded, Record};
 use crate::model::Timestamp;
@@ -123,7 +125,7 @@ impl Kind {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     kind: Kind,
-    id: Box<[u8]>,
+    id: Id,
 }
 
 impl Key {
@@ -131,14 +133,14 @@ impl Key {
     pub const MAX_ID_LEN: usize = 128;
 
     /// The key of a record. `id` beyond [`Key::MAX_ID_LEN`] bytes is not accepted.
-    pub fn new(kind: Kind, id: impl Into<Box<[u8]>>) -> Option<Self> {
-        let id = id.into();
-        (!id.is_empty() && id.len() <= Self::MAX_ID_LEN).then_some(Self { kind, id })
+    pub fn new(kind: Kind, id: impl AsRef<[u8]>) -> Option<Self> {
+        let id = id.as_ref();
+        (!id.is_empty() && id.len() <= Self::MAX_ID_LEN).then(|| Self::of(kind, id))
     }
 
     /// For identifiers whose type already bounds them.
     pub(crate) fn of(kind: Kind, id: &[u8]) -> Self {
-        Self { kind, id: id.into() }
+        Self { kind, id: Id::of(id) }
     }
 
     /// What the record is.
@@ -147,15 +149,16 @@ impl Key {
     }
 
     /// The identifier within its kind.
-    pub const fn id(&self) -> &[u8] {
-        &self.id
+    pub fn id(&self) -> &[u8] {
+        self.id.as_bytes()
     }
 
     /// The whole key as bytes: the kind, then the identifier. Keys sort by it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + self.id.len());
+        let id = self.id();
+        let mut bytes = Vec::with_capacity(1 + id.len());
         bytes.push(self.kind.as_byte());
-        bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(id);
         bytes
     }
 
@@ -168,7 +171,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}/{}", self.kind, self.id.escape_ascii())
+        write!(f, "{:?}/{}", self.kind, self.id().escape_ascii())
     }
 }
 
