@@ -301,6 +301,13 @@ pub enum RevocationReason {
 }
 
 impl Grant {
+    /// The same authorization, moved on.
+    #[must_use]
+    pub(crate) fn moved_to(&self, state: GrantState) -> Self {
+        let Self { id, client_epoch, created_at, .. } = *self;
+        Self { id, client_id: self.client_id.clone(), client_epoch, created_at, state }
+    }
+
     /// Whose authorization it is, once somebody has allowed it.
     pub fn subject(&self) -> Option<&Subject> {
         match &self.state {

@@ -1,12 +1,14 @@
 //! Public names of things: none of them is a secret, none of them proves anything.
 
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::hex_digest;
+use super::{hex_digest, read_text};
 
 /// The public half of every handle: names one record, says nothing about it.
 ///
@@ -55,8 +57,7 @@ impl Serialize for RecordId {
 
 impl<'de> Deserialize<'de> for RecordId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a record id"))
+        read_text(deserializer, |text| Self::parse(text).ok_or("not a record id"))
     }
 }
 
@@ -64,23 +65,24 @@ impl<'de> Deserialize<'de> for RecordId {
 ///
 /// 1 to 128 characters of the unreserved set of RFC 3986 (`A-Z a-z 0-9 - . _ ~`), so that it can
 /// stand in a form, a header, a log line and a storage key without being encoded.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ClientId(String);
+///
+/// Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(Arc<str>);
 
 impl ClientId {
     /// The longest accepted identifier, in bytes.
     pub const MAX_LEN: usize = 128;
 
     /// Checks and wraps an identifier.
-    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidClientId> {
-        let text = text.into();
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidClientId> {
+        let text = text.as_ref();
         let unreserved =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
         if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(unreserved) {
             return Err(InvalidClientId);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The identifier as text.
@@ -94,16 +96,22 @@ impl ClientId {
 #[error("a client_id is 1 to 128 characters out of A-Z a-z 0-9 - . _ ~")]
 pub struct InvalidClientId;
 
-impl TryFrom<String> for ClientId {
-    type Error = InvalidClientId;
-    fn try_from(text: String) -> Result<Self, InvalidClientId> {
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+    fn from_str(text: &str) -> Result<Self, InvalidClientId> {
         Self::parse(text)
     }
 }
 
-impl From<ClientId> for String {
-    fn from(id: ClientId) -> Self {
-        id.0
+impl Serialize for ClientId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, Self::from_str)
     }
 }
 
@@ -123,21 +131,22 @@ impl fmt::Debug for ClientId {
 /// unique, never reassigned. It may be shown to resource servers as `sub`.
 ///
 /// Any text of 1 to 255 bytes. It never enters a storage key as it stands.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Subject(String);
+///
+/// Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(Arc<str>);
 
 impl Subject {
     /// The longest accepted subject, in bytes (OpenID Connect Core 1.0 section 2, `sub`).
     pub const MAX_LEN: usize = 255;
 
     /// Checks and wraps a subject.
-    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidSubject> {
-        let text = text.into();
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidSubject> {
+        let text = text.as_ref();
         if text.is_empty() || text.len() > Self::MAX_LEN {
             return Err(InvalidSubject);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The subject as text.
@@ -157,16 +166,22 @@ impl Subject {
 #[error("a subject is 1 to 255 bytes")]
 pub struct InvalidSubject;
 
-impl TryFrom<String> for Subject {
-    type Error = InvalidSubject;
-    fn try_from(text: String) -> Result<Self, InvalidSubject> {
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+    fn from_str(text: &str) -> Result<Self, InvalidSubject> {
         Self::parse(text)
     }
 }
 
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.0
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, Self::from_str)
     }
 }
 

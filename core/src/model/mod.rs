@@ -81,6 +81,32 @@ pub(crate) mod bytes {
     }
 }
 
+/// Reads what is one text in every format, without a copy of the text in between.
+pub(crate) fn read_text<'de, D, T, E>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    E: std::fmt::Display,
+{
+    struct Text<T, E>(fn(&str) -> Result<T, E>);
+
+    impl<T, E: std::fmt::Display> serde::de::Visitor<'_> for Text<T, E> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<T, F> {
+            (self.0)(text).map_err(F::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(parse))
+}
+
 /// SHA-256 over length-prefixed parts, in hexadecimal: a fixed-length name for text that must not
 /// choose where a record lies.
 pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {

@@ -1,14 +1,15 @@
 //! Scopes (RFC 6749 section 3.3).
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::read_text;
+
 /// One scope: printable ASCII without space, quote and backslash, compared byte by byte.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeToken(Box<str>);
 
 impl ScopeToken {
@@ -43,24 +44,34 @@ impl fmt::Debug for ScopeToken {
     }
 }
 
-impl TryFrom<String> for ScopeToken {
-    type Error = InvalidScope;
-    fn try_from(text: String) -> Result<Self, InvalidScope> {
-        Self::parse(&text)
+impl FromStr for ScopeToken {
+    type Err = InvalidScope;
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Self::parse(text)
     }
 }
 
-impl From<ScopeToken> for String {
-    fn from(token: ScopeToken) -> Self {
-        token.0.into()
+impl Serialize for ScopeToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, Self::parse)
     }
 }
 
 /// A set of scopes. The order in which a client wrote them has no meaning (RFC 6749 section 3.3),
 /// so none is kept.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ScopeSet(BTreeSet<ScopeToken>);
+///
+/// Cloning is cheap.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeSet(
+    /// In byte order, each once; `None`: there is none.
+    Option<Arc<[ScopeToken]>>,
+);
 
 impl ScopeSet {
     /// The most scopes that may be asked for at once, and that a policy may define.
@@ -70,12 +81,12 @@ impl ScopeSet {
 
     /// No scope.
     pub const fn empty() -> Self {
-        Self(BTreeSet::new())
+        Self(None)
     }
 
     /// A scope that no token has: longer than any that can be asked for.
     pub(crate) fn impossible() -> Self {
-        Self(BTreeSet::from([ScopeToken("!".repeat(ScopeToken::MAX_LEN + 1).into())]))
+        Self::from_iter([ScopeToken("!".repeat(ScopeToken::MAX_LEN + 1).into())])
     }
 
     /// Reads a space-delimited list. The empty text is the empty set.
@@ -89,68 +100,82 @@ impl ScopeSet {
         if text.is_empty() {
             return Ok(Self::empty());
         }
-        text.split(' ').map(ScopeToken::parse).collect::<Result<BTreeSet<_>, _>>().map(Self)
+        text.split(' ').map(ScopeToken::parse).collect()
+    }
+
+    fn tokens(&self) -> &[ScopeToken] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    fn has(&self, token: &ScopeToken) -> bool {
+        self.tokens().binary_search(token).is_ok()
     }
 
     /// Which scopes of `whole` are in this set, as bits in the order of `whole`.
     pub(crate) fn bits_in(&self, whole: &Self) -> u64 {
-        let bits = whole.0.iter().zip(0..u64::BITS).filter(|(token, _)| self.0.contains(*token));
+        let bits = whole.iter().zip(0..u64::BITS).filter(|(token, _)| self.has(token));
         bits.fold(0, |mask, (_, bit)| mask | 1 << bit)
     }
 
     /// The scopes of this set that [`bits_in`](Self::bits_in) names.
     pub(crate) fn pick(&self, bits: u64) -> Self {
-        let tokens = self.0.iter().zip(0..u64::BITS).filter(|(_, bit)| bits & (1 << bit) != 0);
-        Self(tokens.map(|(token, _)| token.clone()).collect())
+        let tokens = self.iter().zip(0..u64::BITS).filter(|(_, bit)| bits & (1 << bit) != 0);
+        tokens.map(|(token, _)| token.clone()).collect()
     }
 
     /// Whether there is no scope in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// How many scopes it holds.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.tokens().len()
     }
 
     /// The scopes, in byte order.
     pub fn iter(&self) -> impl Iterator<Item = &ScopeToken> {
-        self.0.iter()
+        self.tokens().iter()
     }
 
     /// Whether `scope` is in it.
     pub fn contains(&self, scope: &str) -> bool {
-        self.0.iter().any(|token| token.as_str() == scope)
+        self.iter().any(|token| token.as_str() == scope)
     }
 
     /// Whether every scope of this set is in `other`.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.0.is_subset(&other.0)
+        self.iter().all(|token| other.has(token))
     }
 
     /// The scopes of both.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self(self.0.union(&other.0).cloned().collect())
+        self.iter().chain(other.iter()).cloned().collect()
     }
 
     /// The scopes that both have.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        Self(self.0.intersection(&other.0).cloned().collect())
+        if self.is_subset(other) {
+            return self.clone();
+        }
+        self.iter().filter(|token| other.has(token)).cloned().collect()
     }
 }
 
 impl FromIterator<ScopeToken> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = ScopeToken>>(tokens: I) -> Self {
-        Self(tokens.into_iter().collect())
+        let mut tokens: Vec<ScopeToken> = tokens.into_iter().collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        Self((!tokens.is_empty()).then(|| tokens.into()))
     }
 }
 
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, token) in self.0.iter().enumerate() {
+        for (at, token) in self.iter().enumerate() {
             if at > 0 {
                 f.write_str(" ")?;
             }
@@ -173,16 +198,18 @@ impl FromStr for ScopeSet {
     }
 }
 
-impl TryFrom<String> for ScopeSet {
-    type Error = InvalidScope;
-    fn try_from(text: String) -> Result<Self, InvalidScope> {
-        Self::read(&text)
+impl Serialize for ScopeSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.tokens() {
+            [only] => only.serialize(serializer),
+            _ => serializer.collect_str(self),
+        }
     }
 }
 
-impl From<ScopeSet> for String {
-    fn from(set: ScopeSet) -> Self {
-        set.to_string()
+impl<'de> Deserialize<'de> for ScopeSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, Self::read)
     }
 }
 

@@ -102,8 +102,7 @@ fn exchange(
         (Handle::new(HandleKind::RefreshToken, grant.id, secret).encode(), refresh)
     });
     let (refresh_token, refresh) = refresh.unzip();
-    let mut next = grant.clone();
-    next.state = GrantState::Active(Active {
+    let next = grant.moved_to(GrantState::Active(Active {
         subject: Some(code.subject.clone()),
         auth_time: Some(code.auth_time),
         scope: code.scope.clone(),
@@ -111,7 +110,7 @@ fn exchange(
         proof: Some(code.proof.clone()),
         refresh,
         access_tokens: vec![kept],
-    });
+    }));
     let event = Event::CodeRedeemed {
         client_id: grant.client_id.clone(),
         subject: code.subject.clone(),
@@ -161,9 +160,7 @@ fn wrong_guess(grant: &Grant, code: &CodeIssued, ctx: Context<'_>) -> Decision<T
     let next = if guesses_left == 0 {
         token::revoked(grant, RevocationReason::TooManyGuesses, ctx.now)
     } else {
-        let mut next = grant.clone();
-        next.state = GrantState::CodeIssued(CodeIssued { wrong_guesses, ..code.clone() });
-        next
+        grant.moved_to(GrantState::CodeIssued(CodeIssued { wrong_guesses, ..code.clone() }))
     };
     let (client_id, grant) = (grant.client_id.clone(), grant.id);
     let event = Event::WrongVerifier { client_id, grant, guesses_left };

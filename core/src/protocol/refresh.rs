@@ -118,8 +118,7 @@ impl Step<'_> {
         let mut active = self.active.clone();
         active.refresh = Some(renewed);
         keep(&mut active, kept, ctx.now);
-        let mut next = grant.clone();
-        next.state = GrantState::Active(active);
+        let next = grant.moved_to(GrantState::Active(active));
         let (client_id, id) = (grant.client_id.clone(), grant.id);
         let event = Event::Refreshed { client_id, grant: id, rotated: rotates };
         let refresh_token =

@@ -65,10 +65,11 @@ pub(crate) fn check_standing(
 
 /// The authorization, ended. What ended before stays as it ended.
 pub(crate) fn revoked(grant: &Grant, reason: RevocationReason, now: Timestamp) -> Grant {
-    let mut ended = grant.clone();
-    if !matches!(ended.state, GrantState::Revoked(_)) {
-        let subject = grant.subject().cloned();
-        ended.state = GrantState::Revoked(Revocation { reason, at: now, subject });
+    match &grant.state {
+        GrantState::Revoked(_) => grant.clone(),
+        _ => {
+            let subject = grant.subject().cloned();
+            grant.moved_to(GrantState::Revoked(Revocation { reason, at: now, subject }))
+        }
     }
-    ended
 }
