@@ -1,13 +1,14 @@
-//! Records of clients that were loaded a little while ago.
+//! Records of clients that were loaded before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::storage::{Key, Loaded, Record};
+use crate::storage::{Key, Loaded, Record, Stored};
 
-/// What was loaded of clients at most `lifetime` ago.
+/// What was loaded of clients: at most `lifetime` ago, to be decided on without asking the store; and
+/// longer ago, to be read once for each commit and not once for each request.
 ///
 /// Only clients that exist are kept: strangers cannot fill it, and a client that was registered just now
 /// is known at once.
@@ -58,7 +59,7 @@ const MAX_CLIENTS: usize = 10_000;
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
 impl ClientCache {
-    /// Zero keeps nothing.
+    /// With zero, the store is asked for every request.
     pub(super) fn new(lifetime: Duration) -> Self {
         let state = State {
             clients: BTreeMap::new(),
@@ -80,43 +81,49 @@ impl ClientCache {
         let mut state = self.lock();
         let now = state.at(now);
         let (loaded, at) = state.clients.get(key)?;
-        if now.since(*at) >= self.lifetime {
-            state.clients.remove(key);
-            return None;
-        }
-        Some(Arc::clone(loaded))
+        (now.since(*at) < self.lifetime).then(|| Arc::clone(loaded))
     }
 
-    /// To be called before a load. `None`: nothing of it is kept.
-    pub(super) fn begin(&self, now: Timestamp) -> Option<Begun> {
+    /// What the store has just returned, if it was read before: what a commit wrote never changes.
+    pub(super) fn read_before(&self, key: &Key, stored: &Stored) -> Option<Arc<Loaded>> {
+        let state = self.lock();
+        let (loaded, _) = state.clients.get(key)?;
+        (loaded.commit == stored.commit).then(|| Arc::clone(loaded))
+    }
+
+    /// To be called before a load. `None`: how old what it finds will be is of no interest.
+    pub(super) fn begin(&self, now: impl FnOnce() -> Timestamp) -> Option<Begun> {
         if self.lifetime.is_zero() {
             return None;
         }
+        let now = now();
         let mut state = self.lock();
         Some(Begun { at: state.at(now), changes: state.changes })
     }
 
     /// Keeps what a load found, if it is a client that exists.
-    pub(super) fn keep(&self, key: &Key, loaded: &Arc<Loaded>, begun: Begun) {
+    pub(super) fn keep(&self, key: &Key, loaded: &Arc<Loaded>, begun: Option<Begun>) {
         let stands =
             matches!(&loaded.record, Record::Client(client) if client.removed_at.is_none());
         if !stands {
             return;
         }
         let mut state = self.lock();
-        if begun.changes != state.changes {
+        let overtaken = |begun: Begun| {
+            let later = state.clients.get(key).is_some_and(|(_, at)| *at > begun.at);
+            later || begun.changes != state.changes
+        };
+        if begun.is_some_and(overtaken) {
             return;
         }
-        if state.clients.get(key).is_some_and(|(_, at)| *at > begun.at) {
-            return;
-        }
+        let at = begun.map_or(state.latest, |begun| begun.at);
         if state.clients.len() >= MAX_CLIENTS {
             let mut times: Vec<_> = state.clients.values().map(|(_, at)| *at).collect();
             let (_, median, _) = times.select_nth_unstable(MAX_CLIENTS / 2);
             let median = *median;
             state.clients.retain(|_, (_, at)| *at > median);
         }
-        state.clients.insert(key.clone(), (Arc::clone(loaded), begun.at));
+        state.clients.insert(key.clone(), (Arc::clone(loaded), at));
     }
 
     /// To be held while this process changes a client.
@@ -165,12 +172,12 @@ mod tests {
     }
 
     fn begin(cache: &ClientCache, at: Timestamp) -> Begun {
-        cache.begin(at).expect("it keeps what is loaded")
+        cache.begin(|| at).expect("its age matters")
     }
 
     fn kept(cache: &ClientCache, id: &str, at: Timestamp) -> Key {
         let (key, loaded) = client(id, None);
-        cache.keep(&key, &loaded, begin(cache, at));
+        cache.keep(&key, &loaded, Some(begin(cache, at)));
         key
     }
 
@@ -180,11 +187,27 @@ mod tests {
         let (key, loaded) = client("a", None);
         let begun = begin(&cache, NOW);
         assert!(cache.get(&key, NOW.plus(4 * SECOND)).is_none());
-        cache.keep(&key, &loaded, begun);
+        cache.keep(&key, &loaded, Some(begun));
         assert!(cache.get(&key, NOW.plus(Duration::from_millis(9_999))).is_some());
         assert!(cache.get(&key, NOW.plus(10 * SECOND)).is_none());
-        let none = ClientCache::new(Duration::ZERO);
-        assert!(none.begin(NOW).is_none() && none.get(&key, NOW).is_none());
+    }
+
+    #[test]
+    fn without_a_lifetime_it_only_spares_reading_the_same_bytes_again() {
+        let cache = ClientCache::new(Duration::ZERO);
+        let (key, loaded) = client("a", None);
+        assert!(cache.begin(|| NOW).is_none());
+        cache.keep(&key, &loaded, None);
+        assert!(cache.get(&key, NOW).is_none(), "the store is asked");
+        let stored = |commit| {
+            let commit = CommitId::from_bytes([commit; 16]);
+            Stored { commit, value: vec![], purge_at: NOW }
+        };
+        assert!(cache.read_before(&key, &stored(1)).is_some());
+        assert!(cache.read_before(&key, &stored(2)).is_none(), "it was written again");
+        assert!(
+            cache.read_before(&Key::client(&"b".parse().expect("an id")), &stored(1)).is_none()
+        );
     }
 
     #[test]
@@ -201,8 +224,8 @@ mod tests {
         // A load that began before the clock was set back: how old it is cannot be told.
         let (key, loaded) = client("b", None);
         let begun = begin(&cache, late);
-        let _ = cache.begin(NOW);
-        cache.keep(&key, &loaded, begun);
+        let _ = cache.begin(|| NOW);
+        cache.keep(&key, &loaded, Some(begun));
         assert!(cache.get(&key, NOW).is_none());
         let again = kept(&cache, "b", NOW);
         assert!(cache.get(&again, NOW).is_some());
@@ -218,17 +241,17 @@ mod tests {
         let (key, loaded) = client("a", None);
         let begun = begin(&cache, NOW);
         drop(cache.change(key.clone()));
-        cache.keep(&key, &loaded, begun);
+        cache.keep(&key, &loaded, Some(begun));
         assert!(cache.get(&key, NOW).is_none());
         // One that began while the change was under way.
         let change = cache.change(key.clone());
-        cache.keep(&key, &loaded, begin(&cache, NOW));
+        cache.keep(&key, &loaded, Some(begin(&cache, NOW)));
         drop(change);
         assert!(cache.get(&key, NOW).is_none());
         // What an earlier load finds does not replace what a later one found.
         let (earlier, later) = (begin(&cache, NOW), begin(&cache, NOW.plus(SECOND)));
-        cache.keep(&key, &loaded, later);
-        cache.keep(&key, &loaded, earlier);
+        cache.keep(&key, &loaded, Some(later));
+        cache.keep(&key, &loaded, Some(earlier));
         assert!(cache.get(&key, NOW.plus(10 * SECOND)).is_some());
     }
 
@@ -236,7 +259,7 @@ mod tests {
     fn only_clients_that_stand_are_kept_and_not_too_many() {
         let cache = ClientCache::new(10 * SECOND);
         let (key, removed) = client("gone", Some(NOW));
-        cache.keep(&key, &removed, begin(&cache, NOW));
+        cache.keep(&key, &removed, Some(begin(&cache, NOW)));
         assert!(cache.get(&key, NOW).is_none());
         let mut last = None;
         for n in 0..25_000_u64 {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::AuthorizationServer;
+use super::client_cache::Begun;
 use crate::authenticator::AuthenticatorError;
 use crate::model::{
     Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject, Timestamp,
@@ -11,7 +12,8 @@ use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::client_auth::{PresentedClient, authenticate};
 use crate::protocol::{Context, Decision, Entropy, Refusal};
 use crate::storage::{
-    Commit, CommitId, CommitOutcome, Key, Kind, Loaded, Record, StorageError, commit_or_repeat,
+    Commit, CommitId, CommitOutcome, Key, Kind, Loaded, Record, StorageError, Stored,
+    commit_or_repeat,
 };
 use crate::trace::{Decided, Question, Trace};
 
@@ -189,17 +191,34 @@ impl AuthorizationServer {
         if wanted.is_empty() {
             return Ok(());
         }
-        let begun = self.inner.clients.begin(self.now());
+        let begun = self.inner.clients.begin(|| self.now());
         let found = self.inner.storage.load(&wanted).await?;
         for (key, stored) in wanted.into_iter().zip(found) {
-            let loaded = stored.map(|stored| Loaded::decode(&key, &stored)).transpose()?;
-            let loaded = loaded.map(Arc::new);
-            if let (Kind::Client, Some(loaded), Some(begun)) = (key.kind(), &loaded, begun) {
-                self.inner.clients.keep(&key, loaded, begun);
-            }
+            let loaded = stored.map(|stored| self.read(&key, &stored, begun)).transpose()?;
             facts.found.push((key, loaded));
         }
         Ok(())
+    }
+
+    fn read(
+        &self,
+        key: &Key,
+        stored: &Stored,
+        begun: Option<Begun>,
+    ) -> Result<Arc<Loaded>, Unavailable> {
+        if key.kind() != Kind::Client {
+            return Ok(Arc::new(Loaded::decode(key, stored)?));
+        }
+        let before = self.inner.clients.read_before(key, stored);
+        let known = before.is_some();
+        let loaded = match before {
+            Some(loaded) => loaded,
+            None => Arc::new(Loaded::decode(key, stored)?),
+        };
+        if begun.is_some() || !known {
+            self.inner.clients.keep(key, &loaded, begun);
+        }
+        Ok(loaded)
     }
 
     /// What a request of a client is decided on: its own record, and the grant that it names.
