@@ -9,7 +9,7 @@ use crate::protocol::authorize::{AuthorizationError, Interaction, Outcome};
 use crate::protocol::{Event, Refusal};
 use crate::wire::login::Then;
 use crate::wire::reply::{Replies, share};
-use crate::wire::{self, Call, Surface, Unserved};
+use crate::wire::{self, Call, Route, Surface, Unserved, Visit};
 
 impl AuthorizationServer {
     /// Answers a request. This is all that an adapter for a web framework has to call.
@@ -19,7 +19,8 @@ impl AuthorizationServer {
     /// [`wire::BodyTooLarge`].
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let replies = Replies::to(self, request.headers());
-        let mut response = match wire::parse(self, &request) {
+        let route = Route::of(request.uri().path(), self.issuer());
+        let mut response = match wire::parse(self, route, &request) {
             Ok(call) => self.answer(call, replies).await,
             Err(unserved) => {
                 if let Unserved::Refused { refusal, .. } = &unserved {
@@ -28,7 +29,7 @@ impl AuthorizationServer {
                 replies.unserved(&unserved)
             }
         };
-        if wire::is_shared(self.issuer(), request.uri().path()) {
+        if route.is_some_and(Route::is_shared) {
             share(&mut response);
         }
         if request.method() == Method::HEAD {
@@ -49,7 +50,8 @@ impl AuthorizationServer {
                 self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
             }
             Call::Extension { client, grant_type, parameters } => {
-                let tokens = self.extension_token(&client, &grant_type, &parameters).await;
+                let tokens = self.extension_token(&client, &grant_type, &parameters);
+                let tokens = Box::pin(tokens).await;
                 self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
             }
             Call::Revoke { client, token } => {
@@ -63,7 +65,14 @@ impl AuthorizationServer {
             Call::Metadata => replies.metadata(),
             Call::Stylesheet { signed_out } => replies.stylesheet(signed_out),
             Call::Preflight => replies.preflight(),
-            Call::Authorize { request, browser } => {
+            // What programs ask for most often should not carry the room that this takes.
+            Call::Visit(visit) => Box::pin(self.visit(*visit, replies)).await,
+        }
+    }
+
+    async fn visit(&self, visit: Visit, replies: Replies<'_>) -> Response<Bytes> {
+        match visit {
+            Visit::Authorize { request, browser } => {
                 match self.authorize(&request, &browser).await {
                     Ok(
                         Outcome::LoginRequired(interaction)
@@ -75,13 +84,13 @@ impl AuthorizationServer {
                     outcome => self.page(outcome, replies).await,
                 }
             }
-            Call::Interaction { handle, browser } => {
+            Visit::Interaction { handle, browser } => {
                 self.page(self.resume(&handle, &browser).await, replies).await
             }
-            Call::Consent { request, browser } => {
+            Visit::Consent { request, browser } => {
                 self.page(self.consent(&request, &browser).await, replies).await
             }
-            Call::Login { handle, credentials, browser } => {
+            Visit::Login { handle, credentials, browser } => {
                 // Whether this browser may sign in here at all is settled before the password is
                 // looked at (ATTACKS G03).
                 let (interaction, again) = match self.resume(&handle, &browser).await {
@@ -100,10 +109,10 @@ impl AuthorizationServer {
                     }
                 }
             }
-            Call::Connections { browser, withdrawn } => {
+            Visit::Connections { browser, withdrawn } => {
                 self.connections_page(&browser, withdrawn, replies).await
             }
-            Call::ConnectionsLogin { credentials, browser } => {
+            Visit::ConnectionsLogin { credentials, browser } => {
                 match (self.sign_in(&credentials, &browser).await, &browser.secret) {
                     (Ok(session), _) => replies.signed_in(&session, &Then::Connections),
                     (Err(Error::Refused(refusal)), Some(secret)) => {
@@ -116,7 +125,7 @@ impl AuthorizationServer {
                     }
                 }
             }
-            Call::Withdraw { client_id, browser } => {
+            Visit::Withdraw { client_id, browser } => {
                 let account = match self.signed_in(&browser).await {
                     Ok(Some(account)) => account,
                     Ok(None) => return replies.page_error(&Refusal::SignInRequired),
@@ -128,7 +137,7 @@ impl AuthorizationServer {
                     Err(error) => self.page_error(&error, replies).await,
                 }
             }
-            Call::SignOut { browser } => {
+            Visit::SignOut { browser } => {
                 let done = match &browser.session {
                     Some(session) => self.sign_out(session).await,
                     None => Ok(()),

@@ -125,6 +125,9 @@ impl<'de> Deserialize<'de> for Members {
 /// Undoes the encoding of one name or value: `+` is a space, an escape has two digits, and the
 /// result is UTF-8.
 pub(super) fn decode(input: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+    if !input.iter().any(|b| matches!(b, b'%' | b'+')) {
+        return str::from_utf8(input).map(Cow::Borrowed).map_err(|_| Refusal::FormMalformed);
+    }
     let mut rest = input;
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         match rest.get(at + 1..at + 3) {

@@ -64,6 +64,7 @@ pub use self::login::LoginRequest;
 pub const MAX_BODY_LEN: usize = 64 * 1024;
 /// The longest request target, in bytes.
 const MAX_URI_LEN: usize = 16 * 1024;
+const JSON: &str = "application/json";
 /// When to come back, in seconds, to a server that is away for an unknown time.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -78,25 +79,7 @@ pub struct PeerAddr(pub std::net::IpAddr);
 
 /// What a request asks for.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one exists per request, on its way to the engine")]
 pub(crate) enum Call {
-    Authorize {
-        request: AuthorizationRequest,
-        browser: Browser,
-    },
-    Interaction {
-        handle: Handle,
-        browser: Browser,
-    },
-    Login {
-        handle: Handle,
-        credentials: Credentials,
-        browser: Browser,
-    },
-    Consent {
-        request: ConsentRequest,
-        browser: Browser,
-    },
     Token {
         client: PresentedClient,
         request: TokenRequest,
@@ -114,27 +97,34 @@ pub(crate) enum Call {
         client: PresentedClient,
         token: SecretString,
     },
-    Connections {
-        browser: Browser,
-        withdrawn: bool,
-    },
-    ConnectionsLogin {
-        credentials: Credentials,
-        browser: Browser,
-    },
-    Withdraw {
-        client_id: ClientId,
-        browser: Browser,
-    },
-    SignOut {
-        browser: Browser,
-    },
     Metadata,
     Stylesheet {
         signed_out: bool,
     },
     /// A CORS preflight of an endpoint that answers scripts of other origins.
     Preflight,
+    /// What a person asks for, which is larger than all that programs do.
+    Visit(Box<Visit>),
+}
+
+/// What a browser asks for in the name of a person.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it only exists in a box")]
+pub(crate) enum Visit {
+    Authorize { request: AuthorizationRequest, browser: Browser },
+    Interaction { handle: Handle, browser: Browser },
+    Login { handle: Handle, credentials: Credentials, browser: Browser },
+    Consent { request: ConsentRequest, browser: Browser },
+    Connections { browser: Browser, withdrawn: bool },
+    ConnectionsLogin { credentials: Credentials, browser: Browser },
+    Withdraw { client_id: ClientId, browser: Browser },
+    SignOut { browser: Browser },
+}
+
+impl From<Visit> for Call {
+    fn from(visit: Visit) -> Self {
+        Self::Visit(Box::new(visit))
+    }
 }
 
 /// A request that asks for nothing that can be given.
@@ -156,7 +146,7 @@ pub(crate) enum Surface {
 
 /// The paths below the issuer, and who reads their answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+pub(crate) enum Route {
     Authorize,
     Interaction,
     InteractionLogin,
@@ -205,12 +195,13 @@ pub(crate) fn paths(issuer: &Issuer) -> Vec<String> {
 }
 
 impl Route {
-    fn of(path: &str, issuer: &Issuer) -> Option<Self> {
-        if path == issuer.metadata_path() {
-            return Some(Self::Metadata);
+    pub(crate) fn of(path: &str, issuer: &Issuer) -> Option<Self> {
+        let below = path.strip_prefix(issuer.path());
+        let known = below.and_then(|below| ROUTES.iter().find(|(known, _)| *known == below));
+        match known {
+            Some((_, route)) => Some(*route),
+            None => (path == issuer.metadata_path()).then_some(Self::Metadata),
         }
-        let below = path.strip_prefix(issuer.path())?;
-        ROUTES.iter().find(|(known, _)| *known == below).map(|(_, route)| *route)
     }
 
     const fn allow(self) -> &'static str {
@@ -237,7 +228,7 @@ impl Route {
     }
 
     /// Whether scripts of other origins may read its answers.
-    const fn is_shared(self) -> bool {
+    pub(crate) const fn is_shared(self) -> bool {
         matches!(self, Self::Token | Self::Revoke | Self::Metadata)
     }
 
@@ -259,20 +250,15 @@ impl Route {
     }
 }
 
-/// Whether scripts of other origins may read what this path answers.
-pub(crate) fn is_shared(issuer: &Issuer, path: &str) -> bool {
-    Route::of(path, issuer).is_some_and(Route::is_shared)
-}
-
 /// Reads a request. Where the host has a sign-in page of its own, ours is not there: it would be a
 /// second door.
 pub(crate) fn parse(
     server: &AuthorizationServer,
+    route: Option<Route>,
     request: &Request<Bytes>,
 ) -> Result<Call, Unserved> {
     let issuer = server.issuer();
     let host_signs_in = server.login_page().is_some();
-    let route = Route::of(request.uri().path(), issuer);
     let Some(route) = route.filter(|route| !(host_signs_in && route.takes_password())) else {
         return Err(Unserved::NotFound);
     };
@@ -323,18 +309,19 @@ fn read(
             let mut request = authorization_request(source);
             let both = if std::ptr::eq(source, &form) { Some(&query) } else { None };
             request.faulty.extend(both.into_iter().flat_map(repeated_in));
-            Call::Authorize { request, browser: browser() }
+            Visit::Authorize { request, browser: browser() }.into()
         }
         Route::Interaction => {
-            Call::Interaction { handle: interaction(&query)?, browser: browser() }
+            Visit::Interaction { handle: interaction(&query)?, browser: browser() }.into()
         }
-        Route::InteractionLogin => Call::Login {
+        Route::InteractionLogin => Visit::Login {
             handle: interaction(&form)?,
             credentials: credentials(&form, request)?,
             browser: browser(),
-        },
+        }
+        .into(),
         Route::InteractionConsent => {
-            Call::Consent { request: consent_request(&form)?, browser: browser() }
+            Visit::Consent { request: consent_request(&form)?, browser: browser() }.into()
         }
         Route::Token => {
             let client = client::presented(headers, &query, &form)?;
@@ -357,25 +344,27 @@ fn read(
             form.get("token_type_hint")?;
             Call::Introspect { client, token: SecretString::new(form.require("token")?) }
         }
-        Route::Apps => Call::Connections {
+        Route::Apps => Visit::Connections {
             browser: browser(),
             withdrawn: query.values("withdrawn").next().is_some(),
-        },
+        }
+        .into(),
         Route::AppsLogin => {
             let browser = browser();
             check_form_token(&form, &browser)?;
-            Call::ConnectionsLogin { credentials: credentials(&form, request)?, browser }
+            Visit::ConnectionsLogin { credentials: credentials(&form, request)?, browser }.into()
         }
         Route::AppsWithdraw => {
             let browser = browser();
             check_form_token(&form, &browser)?;
             let client_id = ClientId::parse(form.require("client_id")?);
-            Call::Withdraw { client_id: client_id.map_err(|_| Refusal::ConsentUnknown)?, browser }
+            let client_id = client_id.map_err(|_| Refusal::ConsentUnknown)?;
+            Visit::Withdraw { client_id, browser }.into()
         }
         Route::AppsLogout => {
             let browser = browser();
             check_form_token(&form, &browser)?;
-            Call::SignOut { browser }
+            Visit::SignOut { browser }.into()
         }
         Route::Stylesheet => {
             Call::Stylesheet { signed_out: query.values("signed-out").next().is_some() }
@@ -386,28 +375,32 @@ fn read(
 
 /// The form in a body that says it is one; the same as a JSON object, where the host draws the pages.
 fn posted<'a>(headers: &HeaderMap, json_too: bool, body: &'a Bytes) -> Result<Form<'a>, Refusal> {
-    match media_type(headers).as_deref() {
-        Some("application/x-www-form-urlencoded") => Form::parse(body),
-        Some("application/json") if json_too => Form::from_json(body),
-        _ => Err(Refusal::FormExpected),
+    let media_type = media_type(headers).ok_or(Refusal::FormExpected)?;
+    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Form::parse(body)
+    } else if json_too && media_type.eq_ignore_ascii_case(JSON) {
+        Form::from_json(body)
+    } else {
+        Err(Refusal::FormExpected)
     }
 }
 
 /// Whether the body is JSON.
 fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).as_deref() == Some("application/json")
+    media_type(headers).is_some_and(|media_type| media_type.eq_ignore_ascii_case(JSON))
 }
 
-/// What the body is, in lower case, if that is said once and the text is UTF-8.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+/// What the body is, if that is said once and the text is UTF-8.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next(), types.next());
     let content_type = first.filter(|_| second.is_none())?.to_str().ok()?;
     let (media_type, parameter) = content_type.split_once(';').unwrap_or((content_type, ""));
-    let charset = parameter.trim().to_ascii_lowercase();
+    let charset = parameter.trim();
     ["", "charset=utf-8", "charset=\"utf-8\""]
-        .contains(&charset.as_str())
-        .then(|| media_type.trim().to_ascii_lowercase())
+        .iter()
+        .any(|accepted| charset.eq_ignore_ascii_case(accepted))
+        .then(|| media_type.trim())
 }
 
 /// Refuses what a page of another site posted (ATTACKS G02, G03).

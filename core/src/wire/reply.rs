@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::cookie::Cookie;
 use super::error::{on_the_wire, retry_after};
@@ -12,7 +13,7 @@ use super::{
     RETRY_AFTER_SECONDS, SIGNED_OUT, STYLESHEET, Surface, Unserved, bearer, language,
 };
 use crate::engine::{AuthorizationServer, Connection};
-use crate::model::{Account, Handle, Secret, SecretString};
+use crate::model::{Account, ClientId, Handle, ScopeSet, Secret, SecretString, Subject};
 use crate::pages::{
     Body, ConnectionRow, ConnectionsPage, ConsentPage, ErrorKind, ErrorPage, Frame, Page, ScopeRow,
     SignInPage, SignInProblem, SignedOutPage,
@@ -25,7 +26,41 @@ use crate::protocol::{Refusal, session};
 type Reply = Response<Bytes>;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// As long as the answer with two tokens and some scopes is, in bytes.
+const USUAL_BODY_LEN: usize = 320;
+/// Our own on an answer in JSON, and some that the framework adds.
+const USUAL_HEADERS: usize = 12;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A successful token response (RFC 6749 section 5.1).
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    scope: &'a ScopeSet,
+}
+
+/// What is told of an active token (RFC 7662 section 2.2).
+#[derive(Serialize)]
+struct ActiveBody<'a> {
+    active: bool,
+    scope: &'a ScopeSet,
+    client_id: &'a ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    exp: i64,
+    iat: i64,
+    /// A client that acts for itself is no user, and is not shown where a user would be
+    /// (RFC 9700 section 4.15.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a Subject>,
+    iss: &'a str,
+}
 
 /// The answers to one request.
 #[derive(Clone, Copy, Debug)]
@@ -44,16 +79,17 @@ impl<'a> Replies<'a> {
     // ---- JSON -----------------------------------------------------------------------------
 
     pub(crate) fn tokens(self, tokens: &TokenResponse) -> Reply {
-        let mut body = Map::new();
-        body.insert("access_token".into(), tokens.access_token.expose().into());
-        body.insert("token_type".into(), "Bearer".into());
-        // Whole seconds, and never zero: a client may take zero for "unknown".
-        body.insert("expires_in".into(), tokens.expires_in.as_secs().max(1).into());
-        if let Some(refresh_token) = &tokens.refresh_token {
-            body.insert("refresh_token".into(), refresh_token.expose().into());
-        }
-        body.insert("scope".into(), tokens.scope.to_string().into());
-        json_reply(StatusCode::OK, &Value::Object(body))
+        json_reply(
+            StatusCode::OK,
+            &TokenBody {
+                access_token: tokens.access_token.expose(),
+                token_type: "Bearer",
+                // Whole seconds, and never zero: a client may take zero for "unknown".
+                expires_in: tokens.expires_in.as_secs().max(1),
+                refresh_token: tokens.refresh_token.as_ref().map(SecretString::expose),
+                scope: &tokens.scope,
+            },
+        )
     }
 
     pub(crate) fn revoked(self) -> Reply {
@@ -68,25 +104,26 @@ impl<'a> Replies<'a> {
             Introspection::AccessToken(token) => (token, true),
             Introspection::RefreshToken(token) => (token, false),
         };
-        let mut body = token.claims.clone();
-        body.insert("active".into(), true.into());
-        body.insert("scope".into(), token.scope.to_string().into());
-        body.insert("client_id".into(), token.client_id.as_str().into());
-        if let Some(username) = &token.username {
-            body.insert("username".into(), username.as_str().into());
+        let body = ActiveBody {
+            active: true,
+            scope: &token.scope,
+            client_id: &token.client_id,
+            username: token.username.as_deref(),
+            token_type: is_access_token.then_some("Bearer"),
+            exp: token.expires_at.as_seconds(),
+            iat: token.issued_at.as_seconds(),
+            sub: token.subject.as_ref(),
+            iss: self.server.issuer().as_str(),
+        };
+        if token.claims.is_empty() {
+            return json_reply(StatusCode::OK, &body);
         }
-        if is_access_token {
-            body.insert("token_type".into(), "Bearer".into());
+        // What the server says of the token stands above what the host says of the user.
+        let mut all = token.claims.clone();
+        if let Ok(Value::Object(ours)) = serde_json::to_value(&body) {
+            all.extend(ours);
         }
-        body.insert("exp".into(), token.expires_at.as_seconds().into());
-        body.insert("iat".into(), token.issued_at.as_seconds().into());
-        // A client that acts for itself is no user, and is not shown where a user would be
-        // (RFC 9700 section 4.15.1).
-        if let Some(subject) = &token.subject {
-            body.insert("sub".into(), subject.as_str().into());
-        }
-        body.insert("iss".into(), self.server.issuer().as_str().into());
-        json_reply(StatusCode::OK, &Value::Object(body))
+        json_reply(StatusCode::OK, &all)
     }
 
     pub(crate) fn metadata(self) -> Reply {
@@ -540,10 +577,14 @@ fn empty(status: StatusCode) -> Reply {
     reply
 }
 
-fn json_reply(status: StatusCode, body: &Value) -> Reply {
-    let mut reply = Response::new(Bytes::from(body.to_string()));
+fn json_reply(status: StatusCode, body: &impl Serialize) -> Reply {
+    let mut text = Vec::with_capacity(USUAL_BODY_LEN);
+    // Texts, numbers and lists of them, written to memory: that cannot fail.
+    let _ = serde_json::to_writer(&mut text, body);
+    let mut reply = Response::new(Bytes::from(text));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
+    headers.reserve(USUAL_HEADERS);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
