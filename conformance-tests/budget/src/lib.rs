@@ -9,6 +9,7 @@
 
 mod decisions;
 mod engine;
+pub mod profile;
 pub mod report;
 mod wire;
 mod world;

@@ -10,9 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use grantor_budget::cases;
-use grantor_budget::report::{
-    Budget, Comparable, Cost, Surroundings, compare, read_profile, table, written,
-};
+use grantor_budget::profile::Profile;
+use grantor_budget::report::{Budget, Comparable, Cost, Surroundings, compare, table, written};
 
 type Fatal = Box<dyn Error + Send + Sync>;
 /// Instructions and those of hashes, by the names of cases.
@@ -90,13 +89,18 @@ fn surroundings() -> Result<Surroundings, Fatal> {
     Ok(Surroundings { compiler, machine })
 }
 
+fn read(case: &str, profile: &Path) -> Result<Profile, Fatal> {
+    let missing = || format!("{case}: valgrind has not met the function `count_this`");
+    Ok(Profile::read(&fs::read_to_string(profile)?).ok_or_else(missing)?)
+}
+
 /// Instructions of one request, and those of its hashes; the profile stays.
 fn count(case: &str, profile: &Path) -> Result<(u64, u64), Fatal> {
     let only_this = ["--collect-atstart=no", "--toggle-collect=*count_this*"];
     output(callgrind(profile, &only_this)?.args([case, &REQUESTS.to_string()]))?;
-    let (instructions, hashing) = read_profile(&fs::read_to_string(profile)?)
-        .ok_or_else(|| format!("{case}: valgrind has not met the function `count_this`"))?;
-    Ok((instructions / REQUESTS, hashing / REQUESTS))
+    let profile = read(case, profile)?;
+    let hashing = profile.within("sha256_block_data_order_");
+    Ok(((profile.total - hashing) / REQUESTS, hashing / REQUESTS))
 }
 
 fn profile_of(case: &str) -> Result<PathBuf, Fatal> {
@@ -146,37 +150,16 @@ fn measure(names: &[&str]) -> Result<Budget, Fatal> {
 
 /// Which functions take most of it.
 fn annotate(case: &str) -> Result<String, Fatal> {
-    let profile = profile_of(case)?;
-    let mut told = String::new();
-    for (inclusive, title) in [("no", "each by itself"), ("yes", "with all that it calls")] {
-        let text = output(
-            Command::new("callgrind_annotate")
-                .args(["--auto=no", "--threshold=95", &format!("--inclusive={inclusive}")])
-                .arg(&profile),
-        )?;
-        told.push_str(&format!("\n{case}, {REQUESTS} requests, {title}\n\n"));
-        // Without the head, and without the paths in front of what is told.
-        for line in text.lines().skip_while(|line| !line.contains("file:function")).take(70) {
-            told.push_str(&short(line));
-            told.push('\n');
-        }
-    }
-    told.push_str(&format!(
-        "\nThe whole profile, for callgrind_annotate or kcachegrind: {}\n",
-        profile.display()
-    ));
-    Ok(told)
-}
-
-/// A line of callgrind_annotate with less of the path.
-fn short(line: &str) -> String {
-    let line = line.split(" [/").next().unwrap_or(line);
-    let Some((figures, place)) = line.split_once(") ") else { return line.to_owned() };
-    let parts: Vec<&str> = place.trim().splitn(2, ".rs:").collect();
-    let &[path, function] = parts.as_slice() else { return line.to_owned() };
-    let path: Vec<&str> = path.rsplit('/').take(3).collect();
-    let path: Vec<&str> = path.into_iter().rev().collect();
-    format!("{figures})  {}.rs: {function}", path.join("/"))
+    let file = profile_of(case)?;
+    let profile = read(case, &file)?;
+    let own = profile.most(REQUESTS, |taken| taken.own, 50);
+    let inclusive = profile.most(REQUESTS, |taken| taken.inclusive, 80);
+    Ok(format!(
+        "\n{case}: instructions of a request in each function itself\n\n{own}\n\
+         {case}: with all that it calls\n\n{inclusive}\n\
+         Line by line: callgrind_annotate --auto=yes {}\n",
+        file.display()
+    ))
 }
 
 /// What is to be told, and whether all is well.

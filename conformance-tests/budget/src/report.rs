@@ -233,36 +233,6 @@ pub fn written(document: &str, budget: &Budget) -> Option<String> {
     Some(format!("{before}{BEGIN}\n{}\n{END}{after}", page(budget)))
 }
 
-/// What callgrind wrote: instructions without those of SHA-256's block function, and these. `None`: it has
-/// counted nothing.
-pub fn read_profile(profile: &str) -> Option<(u64, u64)> {
-    let (mut total, mut hashing) = (0, 0);
-    // Names stand behind a number the first time only.
-    let mut hashes: BTreeSet<&str> = BTreeSet::new();
-    let (mut in_hash, mut inclusive) = (false, false);
-    for line in profile.lines() {
-        if let Some(sum) = line.strip_prefix("summary: ") {
-            total = sum.trim().parse::<u64>().ok()?;
-        } else if let Some((kind, name)) = line.split_once('=') {
-            let (number, text) = name.split_once(' ').unwrap_or((name, ""));
-            if matches!(kind, "fn" | "cfn") && text.contains("sha256_block_data_order_") {
-                hashes.insert(number);
-            }
-            if kind == "fn" {
-                in_hash = hashes.contains(number);
-            }
-            inclusive = kind == "calls";
-        } else if line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
-            // The line after `calls=` has what the callee took with all that it called.
-            if in_hash && !inclusive {
-                hashing += line.split(' ').nth(1)?.parse::<u64>().ok()?;
-            }
-            inclusive = false;
-        }
-    }
-    Some((total.checked_sub(hashing)?, hashing)).filter(|_| total > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,15 +316,6 @@ mod tests {
         );
         found.surroundings.compiler = "another".to_owned();
         assert_eq!(compare(&budget(&BEFORE), &found, true), Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_instructions_of_the_hash_are_told_apart() {
-        let profile = "summary: 120\n\nfl=(1) a\nfn=(1) outer\n5 10\ncfn=(2) sha256_block_data_order_avx\n\
-                       calls=3 0\n6 77\n+1 3\n\nfn=(2)\n1 40\n* 20\ncfn=(3) inner\ncalls=1 0\n-1 17\n\n\
-                       fn=(3)\n9 17\nfn=(4) sha256_block_data_order\n2 13\n";
-        assert_eq!(read_profile(profile), Some((60, 60)));
-        assert_eq!(read_profile("summary: 0\n"), None, "the function was not found");
     }
 
     #[test]
