@@ -1,5 +1,8 @@
 //! What runs inside Redis. Every script has one key, so that it runs on one node of a Cluster, also
 //! while slots move.
+//!
+//! Numbers stand in quotes: Lua would write each as a floating-point number on its way to a command, which
+//! takes as long as some of the commands.
 
 use std::sync::LazyLock;
 
@@ -50,7 +53,7 @@ pub(crate) static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
 local key, expected, value = KEYS[1], ARGV[1], ARGV[2]
-local stored = redis.call('GETRANGE', key, 0, 16)
+local stored = redis.call('GETRANGE', key, '0', '16')
 if stored ~= expected then
   if stored == string.sub(value, 1, 17) then return 1 end
   local format, wanted = string.byte(stored), string.byte(expected)
@@ -92,7 +95,7 @@ pub(crate) fn mark(entry: &[u8], token: &[u8; 16]) -> Vec<u8> {
 pub(crate) static ADD_ENTRY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
-redis.call('ZADD', KEYS[1], 0, ARGV[1])
+redis.call('ZADD', KEYS[1], '0', ARGV[1])
 local marks = '\0' .. string.char(#ARGV[1]) .. ARGV[1]
 redis.call('ZREMRANGEBYLEX', KEYS[1], '[' .. marks, '(' .. marks .. '\255')
 return 1
@@ -121,7 +124,7 @@ return redis.call('ZREM', KEYS[1], ARGV[1])
 pub(crate) static BURY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
-local format = string.byte(redis.call('GETRANGE', KEYS[1], 0, 0))
+local format = string.byte(redis.call('GETRANGE', KEYS[1], '0', '0'))
 if format ~= nil and format ~= 0 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
@@ -135,7 +138,7 @@ return 1
 pub(crate) static REMOVE_RECORD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
-if redis.call('GETRANGE', KEYS[1], 0, 16) ~= ARGV[1] then return 0 end
+if redis.call('GETRANGE', KEYS[1], '0', '16') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 "#,
     )
