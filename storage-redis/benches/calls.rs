@@ -3,10 +3,11 @@
 //!
 //! ```sh
 //! cargo bench -p grantor-redis --bench calls              # everything, about a minute
+//! cargo bench -p grantor-redis --bench calls -- threads=2     # on a runtime of so many threads
 //! cargo bench -p grantor-redis --bench calls -- replace 32    # what has these words in its name, for a profile
 //! ```
 //!
-//! One thread calls, as one core of a server does. The kinds of calls take turns, and the median of the
+//! Without more one thread calls, as one core of a server does. The kinds of calls take turns, and the median of the
 //! rounds counts. Times are CPU times of the whole process, so they bear a machine that does other
 //! things; how many round trips there are stands in `tests/costs.rs`.
 
@@ -27,6 +28,7 @@ use grantor_conformance::redis::{Fsync, Server};
 use grantor_redis::RedisStorage;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 const ROUNDS: usize = 5;
@@ -228,9 +230,20 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+fn main() {
     let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let threads = words.iter().find_map(|word| word.strip_prefix("threads=")?.parse().ok());
+    let runtime = match threads {
+        Some(threads) => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+        None => Builder::new_current_thread().enable_all().build(),
+    };
+    let words = words.into_iter().filter(|word| !word.contains('=')).collect();
+    // In a task, where it is served as all others are.
+    let done = runtime.expect("a runtime").block_on(async { tokio::spawn(run(words)).await });
+    done.expect("no panic");
+}
+
+async fn run(words: Vec<String>) {
     let wanted = |what: &str, tasks: usize| {
         words.iter().all(|word| match word.parse::<usize>() {
             Ok(number) => number == tasks,

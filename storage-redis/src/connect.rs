@@ -1,13 +1,16 @@
 //! Making connections: where to, as whom, with which certificates.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _,
     RedisConnectionInfo, RedisResult, TlsCertificates, Value,
 };
 
+use crate::driver::{Driver, Places, shared};
 use crate::error::OpenError;
 use crate::sentinel::Sentinels;
 use crate::url::{Address, Login};
@@ -77,6 +80,9 @@ impl Credentials {
             settings = settings.set_password(password);
         }
         let info = self.addr(host, port).into_connection_info()?.set_redis_settings(settings);
+        // Else a command waits until what another one has sent before it is acknowledged, which over a
+        // network is its reply.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         match self.tls {
             true => Client::build_with_tls(info, self.certificates.clone()),
             false => Client::open(info),
@@ -98,6 +104,8 @@ pub(crate) enum Target {
 #[derive(Clone)]
 pub(crate) struct Connected {
     pub(crate) connection: MultiplexedConnection,
+    /// Last of all who use it.
+    _driver: Option<Arc<Driver>>,
     pub(crate) node: String,
     pub(crate) clock: ServerClock,
 }
@@ -120,16 +128,16 @@ impl ServerClock {
 
 impl Target {
     /// A connection to the primary, or why there is none.
-    pub(crate) async fn connect(&self) -> Result<Connected, String> {
+    pub(crate) async fn connect(&self, places: &Arc<Places>) -> Result<Connected, String> {
         let attempt = async {
             let client = self.client().await?;
             let node = client.get_connection_info().addr().to_string();
-            let mut connection = connection(&client).await?;
+            let (mut connection, driver) = shared(&client, places).await?;
             if !matches!(self, Self::Node(_)) && !is_primary(&mut connection).await? {
                 return Err(format!("{node} is a replica"));
             }
             let clock = read_clock(&mut connection).await?;
-            Ok(Connected { connection, node, clock })
+            Ok(Connected { connection, _driver: driver, node, clock })
         };
         match tokio::time::timeout(CONNECT_PATIENCE, attempt).await {
             Ok(done) => done,
@@ -170,13 +178,17 @@ impl Target {
     }
 }
 
-/// A new connection. Deadlines are set where a command is sent.
+/// A new connection for one who asks.
 pub(crate) async fn connection(client: &Client) -> Result<MultiplexedConnection, String> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_PATIENCE))
-        .set_response_timeout(None);
-    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    let connection = client.get_multiplexed_async_connection_with_config(&settings()).await;
     connection.map_err(|error| error.to_string())
+}
+
+/// Deadlines are set where a command is sent.
+pub(crate) fn settings() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_PATIENCE))
+        .set_response_timeout(None)
 }
 
 async fn is_primary(connection: &mut MultiplexedConnection) -> Result<bool, String> {

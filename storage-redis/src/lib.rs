@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod config;
 mod connect;
+mod driver;
 mod error;
 mod layout;
 mod link;

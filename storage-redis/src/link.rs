@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::connect::{Connected, Target};
+use crate::driver::Places;
 use crate::error::Failure;
 
 /// How often a connection that nobody complains about is looked at.
@@ -48,11 +49,16 @@ struct Trouble {
 impl Link {
     /// Begins to connect. `name` is what errors call the other end before it is known; `held_up` is how
     /// long what is sent on the connection may hold up what comes behind it.
-    pub(crate) fn new(name: String, target: Target, held_up: Duration) -> Self {
+    pub(crate) fn new(
+        name: String,
+        target: Target,
+        held_up: Duration,
+        places: Arc<Places>,
+    ) -> Self {
         let why = Arc::from("no connection was made yet");
         let (sender, state) = watch::channel(State::Down { since: Instant::now(), why });
         let trouble = Arc::new(Trouble::default());
-        let keeper = tokio::spawn(keep(target, held_up, sender, Arc::clone(&trouble)));
+        let keeper = tokio::spawn(keep(target, held_up, places, sender, Arc::clone(&trouble)));
         Self { name, state, trouble, keeper }
     }
 
@@ -101,6 +107,7 @@ impl Drop for Link {
 async fn keep(
     target: Target,
     held_up: Duration,
+    places: Arc<Places>,
     state: watch::Sender<State>,
     trouble: Arc<Trouble>,
 ) {
@@ -108,7 +115,7 @@ async fn keep(
     let mut since = Instant::now();
     let mut backoff = BACKOFF.0;
     loop {
-        let why = match target.connect().await {
+        let why = match target.connect(&places).await {
             Ok(connected) => {
                 generation += 1;
                 tracing::debug!(node = connected.node, "connected to Redis");

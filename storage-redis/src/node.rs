@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Confirmation;
 use crate::connect::{ServerClock, Target};
+use crate::driver::Places;
 use crate::error::Failure;
 use crate::link::{Link, Up};
 
@@ -38,7 +39,7 @@ const PASSING_MILLIS: u64 = 1_000;
 pub(crate) struct Node {
     name: String,
     ways: Ways,
-    waiting: Semaphore,
+    places: Arc<Places>,
 }
 
 enum Ways {
@@ -60,23 +61,25 @@ impl Node {
         sending: &Sending,
         mut target: impl FnMut() -> Result<Target, E>,
     ) -> Result<Self, E> {
+        let places = Arc::new(Places::new(sending.max_waiting));
         let ways = match sending.confirmation {
             Confirmation::Local => {
-                Ways::Direct(Box::new(Link::new(name.clone(), target()?, Duration::ZERO)))
+                let places = Arc::clone(&places);
+                Ways::Direct(Box::new(Link::new(name.clone(), target()?, Duration::ZERO, places)))
             }
             Confirmation::Replicas(_) | Confirmation::Fsynced(_) => {
                 let mut lanes = Vec::with_capacity(LANES);
                 for _ in 0..LANES {
-                    lanes.push(Lane::new(
-                        Link::new(name.clone(), target()?, sending.replica_deadline),
-                        &name,
-                        sending,
-                    ));
+                    // A batch at a time is all that is sent on each.
+                    let places = Arc::new(Places::new(1));
+                    let held_up = sending.replica_deadline;
+                    let link = Link::new(name.clone(), target()?, held_up, places);
+                    lanes.push(Lane::new(link, &name, sending));
                 }
                 Ways::Lanes { lanes, next: AtomicUsize::new(0) }
             }
         };
-        Ok(Self { name, ways, waiting: Semaphore::new(sending.max_waiting) })
+        Ok(Self { name, ways, places })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -97,7 +100,7 @@ impl Node {
         fence: impl Fn() -> Fence,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        let _place = self.waiting.try_acquire().map_err(|_| self.busy())?;
+        let _place = self.places.take().ok_or_else(|| self.busy())?;
         match &self.ways {
             Ways::Direct(link) => {
                 let up = link.get(deadline).await?;
@@ -128,7 +131,7 @@ impl Node {
         fence: Fence,
         deadline: Instant,
     ) -> Result<Vec<Value>, Failure> {
-        let _place = self.waiting.try_acquire().map_err(|_| self.busy())?;
+        let _place = self.places.take().ok_or_else(|| self.busy())?;
         match &self.ways {
             Ways::Direct(link) => {
                 let up = link.get(deadline).await?;

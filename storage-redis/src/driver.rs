@@ -1,0 +1,123 @@
+//! Who reads and writes on a connection that many share.
+//!
+//! The driver of a connection is a task, which is woken by everybody who sends a command. On a runtime
+//! with several threads the task that was woken last runs next, so each command would be written, read
+//! and answered alone, although others are about to send theirs. Where several are under way the
+//! driver therefore goes to the end of its queue once, and takes what has gathered until its turn.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ConnectionAddr};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
+
+use crate::connect::{connection, settings};
+
+/// The commands that are under way to a node.
+pub(crate) struct Places {
+    free: Semaphore,
+    all: usize,
+}
+
+/// With fewer there is nothing to gather, and another thread may be woken for nothing.
+const CROWD: usize = 8;
+
+impl Places {
+    pub(crate) fn new(all: usize) -> Self {
+        Self { free: Semaphore::new(all), all }
+    }
+
+    /// One of them; `None`: all are taken.
+    pub(crate) fn take(&self) -> Option<SemaphorePermit<'_>> {
+        self.free.try_acquire().ok()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.all - self.free.available_permits() >= CROWD
+    }
+}
+
+/// Ends the connection when nobody uses it any more.
+pub(crate) struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connection for all who have these places.
+pub(crate) async fn shared(
+    client: &Client,
+    places: &Arc<Places>,
+) -> Result<(MultiplexedConnection, Option<Arc<Driver>>), String> {
+    let info = client.get_connection_info();
+    let ConnectionAddr::Tcp(host, port) = info.addr() else {
+        // TLS is the driver's own matter; beside it a write more is little.
+        return Ok((connection(client).await?, None));
+    };
+    let made = async {
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        stream.set_nodelay(true)?;
+        MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings()).await
+    };
+    let (connection, driver) = made.await.map_err(|error| error.to_string())?;
+    let driver = tokio::spawn(gather(driver, Arc::clone(places)));
+    Ok((connection, Some(Arc::new(Driver(driver)))))
+}
+
+async fn gather(driver: impl Future<Output = ()>, places: Arc<Places>) {
+    let mut driver = pin!(driver);
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if !has_waited && places.is_crowded() {
+            has_waited = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        has_waited = false;
+        driver.as_mut().poll(context)
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Context;
+
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    /// How often the driver had its turn after each of four times that it was woken.
+    fn turns(taken: usize) -> Vec<u32> {
+        let places = Arc::new(Places::new(100));
+        let _taken: Vec<_> = (0..taken).map(|_| places.take()).collect();
+        let count = AtomicU32::new(0);
+        let driver = poll_fn(|_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Poll::<()>::Pending
+        });
+        let mut gathering = pin!(gather(driver, Arc::clone(&places)));
+        let waker = noop_waker();
+        let mut poll = |_| {
+            assert!(gathering.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            count.load(Ordering::Relaxed)
+        };
+        (0..4).map(&mut poll).collect()
+    }
+
+    #[test]
+    fn the_driver_waits_for_one_turn_and_only_where_others_are_under_way() {
+        assert_eq!(turns(0), [1, 2, 3, 4]);
+        assert_eq!(turns(CROWD - 1), [1, 2, 3, 4]);
+        assert_eq!(turns(CROWD), [0, 1, 1, 2]);
+        assert_eq!(turns(100), [0, 1, 1, 2]);
+    }
+}
