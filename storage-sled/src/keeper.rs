@@ -15,11 +15,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_channel::oneshot;
 use grantor::storage::StorageError;
 
 use crate::SledConfig;
 use crate::engine::{Engine, Failure, Fault};
+use crate::group::{Group, Receipt};
 use crate::open::{Directory, OpenError};
 
 /// How often a store on a full disk looks for room.
@@ -30,6 +30,11 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 const MIN_ROOM: u64 = 10 * 1024 * 1024;
 
 const STALLED: &str = "the disk does not answer";
+const FULL: &str = "the disk is full";
+const CLOSED: &str = "the store was closed";
+
+/// How long those who were answered have to pass it on among themselves before the keeper does.
+const RELAY: Duration = Duration::from_millis(1);
 
 /// What the store and its keeper share.
 #[derive(Debug)]
@@ -60,32 +65,29 @@ enum Gate {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Those who wait for the next barrier.
+    waiting: Arc<Group>,
+    /// How many they are.
+    count: usize,
     /// sled reported an error to somebody who is not waiting.
     trouble: bool,
     stop: bool,
+}
+
+impl Queue {
+    fn take(&mut self) -> (Arc<Group>, usize) {
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.count))
+    }
 }
 
 /// The barrier that is under way.
 #[derive(Debug, Default)]
 struct UnderWay {
     since: Option<Instant>,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    waiting: Arc<Group>,
+    /// Those who waited for the one before.
+    answered: Arc<Group>,
     ended: bool,
-}
-
-/// Commits that wait for the barrier.
-#[derive(Debug)]
-pub(crate) struct Receipt(oneshot::Receiver<Result<(), String>>);
-
-impl Receipt {
-    /// Waits until everything that was applied before is durable.
-    pub(crate) async fn durable(self) -> Result<(), StorageError> {
-        match self.0.await {
-            Ok(result) => result.map_err(StorageError::unavailable),
-            Err(oneshot::Canceled) => Err(StorageError::unavailable("the store was closed")),
-        }
-    }
 }
 
 impl Shared {
@@ -133,7 +135,7 @@ impl Shared {
                 }
                 fault.into()
             }),
-            Gate::Full => Err(StorageError::unavailable("the disk is full")),
+            Gate::Full => Err(StorageError::unavailable(FULL)),
             Gate::Failed(reason) => Err(StorageError::unavailable(reason)),
         }
     }
@@ -160,15 +162,18 @@ impl Shared {
 
     /// Asks for the barrier. Whatever the caller applied before is covered by it.
     pub(crate) fn enqueue(&self) -> Receipt {
-        let (sender, receiver) = oneshot::channel();
         let mut queue = self.queue();
-        if !queue.stop {
-            queue.waiting.push(sender);
-            if queue.waiting.len() == 1 {
-                self.wake.notify_one();
-            }
+        if queue.stop {
+            drop(queue);
+            let refused = Arc::<Group>::default();
+            refused.answer(Err(CLOSED));
+            return Receipt::new(refused);
         }
-        Receipt(receiver)
+        queue.count += 1;
+        if queue.count == 1 {
+            self.wake.notify_one();
+        }
+        Receipt::new(Arc::clone(&queue.waiting))
     }
 
     /// Makes the keeper finish what is queued and return.
@@ -217,9 +222,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> 
         if catch_unwind(AssertUnwindSafe(|| keep(&shared))).is_err() {
             const PANICKED: &str = "sled panicked while it wrote its log";
             shared.fail(PANICKED.into());
-            answer(end_barrier(&shared), Err(PANICKED.into()));
-            answer(std::mem::take(&mut shared.queue().waiting), Err(PANICKED.into()));
-            refuse_until_stop(&shared);
+            end_barrier(&shared).answer(Err(PANICKED));
+            refuse_until_stop(&shared, PANICKED);
         }
         shared.under_way().ended = true;
         shared.ended.notify_one();
@@ -237,37 +241,57 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> io::Result<thread::JoinHandle<()>> 
                 if !shared.stalled.swap(true, Ordering::Relaxed) {
                     tracing::error!(?patience, "{STALLED}; nothing is served until it does");
                 }
-                answer(std::mem::take(&mut under_way.waiting), Err(STALLED.to_owned()));
-                answer(std::mem::take(&mut shared.queue().waiting), Err(STALLED.to_owned()));
+                let (queued, _) = shared.queue().take();
+                let waiting = [&under_way.waiting, &queued].map(Arc::clone);
+                let answered = Arc::clone(&under_way.answered);
+                drop(under_way);
+                waiting.iter().for_each(|group| group.answer(Err(STALLED)));
+                answered.wake_all();
+                under_way = shared.under_way();
             }
             // Looking now and then costs nothing; being told of every barrier would.
-            let waited = shared.ended.wait_timeout(under_way, patience / 4);
+            let waiting = |under_way: &mut UnderWay| !under_way.ended;
+            let waited = shared.ended.wait_timeout_while(under_way, patience / 4, waiting);
             (under_way, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     })
 }
 
-/// Whoever still waits for the barrier that is through now.
-fn end_barrier(shared: &Shared) -> Vec<oneshot::Sender<Result<(), String>>> {
+/// Those who wait for the barrier that is through now.
+fn end_barrier(shared: &Shared) -> Arc<Group> {
     let mut under_way = shared.under_way();
     under_way.since = None;
     if shared.stalled.swap(false, Ordering::Relaxed) {
         tracing::info!("the disk answers again; the store serves");
     }
-    std::mem::take(&mut under_way.waiting)
+    let waiting = std::mem::take(&mut under_way.waiting);
+    let before = std::mem::replace(&mut under_way.answered, Arc::clone(&waiting));
+    drop(under_way);
+    // By now they all know, or the one that should have told them is not polled.
+    before.wake_all();
+    waiting
 }
 
 fn keep(shared: &Shared) {
     let mut crowd = 0;
     loop {
         let stopping = {
+            let answered = Arc::clone(&shared.under_way().answered);
             let mut queue = shared.queue();
-            while queue.waiting.is_empty() && !queue.trouble && !queue.stop {
-                queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let idle = |queue: &mut Queue| queue.count == 0 && !queue.trouble && !queue.stop;
+            if idle(&mut queue) && !answered.all_know() {
+                let waited = shared.wake.wait_timeout_while(queue, RELAY, idle);
+                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                if idle(&mut queue) {
+                    drop(queue);
+                    answered.wake_all();
+                    queue = shared.queue();
+                }
             }
+            queue = shared.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
             // Whoever is alone is served at once. In a crowd a barrier that starts a little later
             // serves more of those whom the last one sent away and who are about to come again.
-            let crowded = queue.waiting.len().max(crowd) > 1;
+            let crowded = queue.count.max(crowd) > 1;
             let stop = queue.stop;
             drop(queue);
             if crowded && !stop && !shared.config.linger.is_zero() {
@@ -278,9 +302,10 @@ fn keep(shared: &Shared) {
         let waiting = {
             let mut queue = shared.queue();
             queue.trouble = false;
-            std::mem::take(&mut queue.waiting)
+            let (waiting, count) = queue.take();
+            crowd = count;
+            waiting
         };
-        crowd = waiting.len();
         {
             let mut under_way = shared.under_way();
             under_way.since = Some(Instant::now());
@@ -291,7 +316,7 @@ fn keep(shared: &Shared) {
             Gate::Full | Gate::Failed(_) => None,
         };
         let result = match (&failure, &*shared.gate()) {
-            (Some(Trouble::Full), _) | (None, Gate::Full) => Err("the disk is full".to_owned()),
+            (Some(Trouble::Full), _) | (None, Gate::Full) => Err(FULL.to_owned()),
             (Some(Trouble::Fatal(reason)), _) | (None, Gate::Failed(reason)) => Err(reason.clone()),
             (None, Gate::Open(_)) => Ok(()),
         };
@@ -304,10 +329,15 @@ fn keep(shared: &Shared) {
             }
             Some(Trouble::Fatal(reason)) => shared.fail(reason),
         }
-        answer(end_barrier(shared), result);
+        let waiting = end_barrier(shared);
+        match &result {
+            Ok(()) => waiting.answer_in_relay(),
+            Err(reason) => waiting.answer(Err(reason)),
+        }
         if stopping {
+            waiting.wake_all();
             // Here and not where the last reference goes: sled may panic while it closes.
-            shared.replace_gate(Gate::Failed("the store was closed".into()));
+            shared.replace_gate(Gate::Failed(CLOSED.into()));
             return;
         }
         if matches!(&*shared.gate(), Gate::Full) {
@@ -316,21 +346,18 @@ fn keep(shared: &Shared) {
     }
 }
 
-fn answer(waiting: Vec<oneshot::Sender<Result<(), String>>>, result: Result<(), String>) {
-    for sender in waiting {
-        // Whoever dropped the receiver gave up waiting; the commit stands.
-        let _ = sender.send(result.clone());
-    }
-}
-
-fn refuse_until_stop(shared: &Shared) {
+fn refuse_until_stop(shared: &Shared, reason: &str) {
+    let mut queue = shared.queue();
     loop {
-        let mut queue = shared.queue();
-        if queue.stop {
+        let (waiting, stop) = (queue.take().0, queue.stop);
+        drop(queue);
+        waiting.answer(Err(reason));
+        if stop {
             return;
         }
-        queue.waiting.clear();
-        drop(shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner));
+        let idle = |queue: &mut Queue| queue.count == 0 && !queue.stop;
+        let waited = shared.wake.wait_while(shared.queue(), idle);
+        queue = waited.unwrap_or_else(PoisonError::into_inner);
     }
 }
 
@@ -385,8 +412,10 @@ fn reopen(shared: &Shared) {
                 .wait_timeout_while(queue, ROOM_INTERVAL, |queue| !queue.stop)
                 .unwrap_or_else(PoisonError::into_inner);
             queue.trouble = false;
-            answer(std::mem::take(&mut queue.waiting), Err("the disk is full".to_owned()));
-            if queue.stop {
+            let (waiting, stop) = (queue.take().0, queue.stop);
+            drop(queue);
+            waiting.answer(Err(FULL));
+            if stop {
                 return;
             }
         }

@@ -62,6 +62,7 @@ compile_error!("grantor-sled needs file locks, permissions and fdatasync as Unix
 
 mod engine;
 mod envelope;
+mod group;
 mod keeper;
 mod ledger;
 mod open;
@@ -118,7 +119,7 @@ impl SledConfig {
     /// How long a barrier waits for company when several commits are waiting; one that is alone never
     /// waits. At most [`SledConfig::MAX_LINGER`].
     ///
-    /// It saves barriers and costs latency: measure it on the host, the example `throughput` compares.
+    /// It saves barriers and costs latency: measure it on the host.
     /// Where a barrier is fast, commits also gather by themselves while the one before is under way.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -207,7 +208,7 @@ impl Storage for SledStorage {
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
         let (found, durable) = self.shared.with(|engine| engine.load(keys))?;
         if !durable {
-            self.shared.enqueue().durable().await?;
+            self.shared.enqueue().await?;
         }
         Ok(found)
     }
@@ -222,7 +223,7 @@ impl Storage for SledStorage {
         }
         self.shared.check_room()?;
         match self.shared.with(|engine| engine.apply(&commit))? {
-            Applied::Yes => self.shared.enqueue().durable().await?,
+            Applied::Yes => self.shared.enqueue().await?,
             Applied::Conflict => return Ok(CommitOutcome::Conflict),
         }
         Ok(CommitOutcome::Applied)
