@@ -1,3 +1,11 @@
-//! What the contenders and their driver have in common.
+//! What the contenders, their driver, and the measurements of scale and tail have in common.
 
 pub mod contender;
+pub mod embedded;
+pub mod fill;
+pub mod flow;
+pub mod load;
+pub mod machine;
+pub mod process;
+pub mod readme;
+pub mod requests;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready};
 
-use crate::load::{Load, Measured, Server, run};
-use crate::process::{Process, contender, redis};
-use crate::requests::{Issued, Request, Requests};
 use crate::results::{Failure, Results, Sample};
+use grantor_bench::load::{Load, Measured, Server, run};
+use grantor_bench::process::{Process, contender, redis};
+use grantor_bench::requests::{Issued, Request, Requests};
 
 pub(crate) const BARE: &str = "bare axum";
 pub(crate) const MEMORY: &str = "Grantor, memory";
@@ -104,7 +104,7 @@ impl Contender {
                 None
             }
             Store::Redis => {
-                let (process, url) = redis(&directory)?;
+                let (process, url) = redis(&directory, &[])?;
                 entry.arguments.push(url);
                 Some(process)
             }

@@ -1,11 +1,7 @@
 //! Measures all contenders by turns, and writes what came out: see the README.
 
 mod contest;
-mod load;
-mod machine;
 mod plot;
-mod process;
-mod requests;
 mod results;
 mod table;
 mod targets;
@@ -17,10 +13,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use grantor_bench::contender::Fatal;
+use grantor_bench::{machine, readme};
 
 use crate::contest::{Contender, Contest};
-use crate::requests::Request;
 use crate::results::Results;
+use grantor_bench::requests::Request;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -29,6 +26,8 @@ struct Options {
     duration: Duration,
     /// Where results and data go.
     place: PathBuf,
+    /// A README to be brought up to date, and how this was asked for.
+    readme: Option<(PathBuf, String)>,
     /// Where node-oidc-provider is; `None`: it is left out.
     node: Option<PathBuf>,
     /// Only contenders whose name has this in it, and the bare handler.
@@ -42,6 +41,7 @@ fn options() -> Result<Options, Fatal> {
         rounds: 3,
         duration: Duration::from_millis(500),
         place: PathBuf::from("target/bench"),
+        readme: None,
         node: None,
         only: None,
         request: String::new(),
@@ -54,6 +54,7 @@ fn options() -> Result<Options, Fatal> {
             "--rounds" => options.rounds = value()?.parse()?,
             "--milliseconds" => options.duration = Duration::from_millis(value()?.parse()?),
             "--place" => options.place = value()?.into(),
+            "--readme" => options.readme = Some((value()?.into(), value()?)),
             "--node" => options.node = Some(value()?.into()),
             "--only" => options.only = Some(value()?),
             "--request" => options.request = value()?,
@@ -86,12 +87,21 @@ fn measure() -> Result<bool, Fatal> {
     }
     let results = contest.results;
     let disturbance = results.disturbance();
-    let machine = machine::describe(&before, options.rounds, options.duration, disturbance)?;
+    let machine = format!(
+        "{} Rounds: {} of {} ms a request. Other work had the server's core {:.0} % of the time.",
+        machine::describe(&before)?,
+        options.rounds,
+        options.duration.as_millis(),
+        disturbance * 100.0
+    );
     let report = table::report(&results, &machine);
     fs::write(options.place.join("results.json"), results.to_json(&machine)?)?;
     fs::write(options.place.join("table.md"), &report)?;
     fs::write(options.place.join("plot.svg"), plot::draw(&results))?;
     writeln!(std::io::stdout(), "{report}")?;
+    if let Some((readme, command)) = &options.readme {
+        readme::replace(readme, "contest", &format!("`{command}`, {report}"))?;
+    }
     let place = options.place.display();
     writeln!(std::io::stderr(), "{place}: table.md, plot.svg, results.json")?;
     Ok(results.failures.is_empty())

@@ -1,9 +1,9 @@
 //! The results as a picture: requests per second at 32 connections, and of one core's time what each of them took.
 
 use crate::contest::{BARE, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
-use crate::requests::Request;
 use crate::results::Results;
 use crate::targets::{reference, target};
+use grantor_bench::requests::Request;
 
 const LEFT: f64 = 200.0;
 const WIDTH: f64 = 620.0;

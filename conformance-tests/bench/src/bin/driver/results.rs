@@ -4,8 +4,8 @@ use grantor_bench::contender::Fatal;
 use serde::Serialize;
 
 use crate::contest::BARE;
-use crate::load::Measured;
-use crate::requests::Request;
+use grantor_bench::load::Measured;
+use grantor_bench::requests::Request;
 
 /// One contender, one request, one round.
 #[derive(Clone, Debug, Serialize)]

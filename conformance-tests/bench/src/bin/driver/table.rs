@@ -1,9 +1,9 @@
 //! The results in Markdown.
 
 use crate::contest::{BARE, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
-use crate::requests::Request;
 use crate::results::Results;
 use crate::targets::{p99, reference, target};
+use grantor_bench::requests::Request;
 
 const MARK: &str = " **short**";
 

@@ -1,7 +1,7 @@
 //! What Grantor is to reach, at 32 connections: shares of the bare handler, multiples of node-oidc-provider on Redis.
 
 use crate::contest::{BARE, MEMORY, NODE_REDIS, REDIS, SLED};
-use crate::requests::Request;
+use grantor_bench::requests::Request;
 
 /// What is to be reached; `None`: nothing is said about it.
 pub(crate) fn target(contender: &str, request: Request) -> Option<f64> {

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
-use grantor_bench::contender::Fatal;
+use crate::contender::Fatal;
 
 /// The load averages.
-pub(crate) fn load() -> Result<String, Fatal> {
+pub fn load() -> Result<String, Fatal> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }
@@ -19,12 +18,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
 }
 
 /// A paragraph about it.
-pub(crate) fn describe(
-    before: &str,
-    rounds: u32,
-    duration: Duration,
-    disturbance: f64,
-) -> Result<String, Fatal> {
+pub fn describe(before: &str) -> Result<String, Fatal> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let values = |name: &str| -> Vec<&str> {
         let lines = cpus.lines().filter(|line| line.starts_with(name));
@@ -33,15 +27,12 @@ pub(crate) fn describe(
     let model = values("model name").first().copied().unwrap_or("an unknown processor");
     let cores = values("processor").len();
     Ok(format!(
-        "{}, {cores} cores of {model}, Linux {}, {}, Node {}, {}; rounds: {rounds} of {} ms a request; load before: \
-         {before}, after: {}; other work had the server's core {:.0} % of the time.",
+        "{}, {cores} cores of {model}, Linux {}, {}, Node {}, {}; load before: {before}, after: {}.",
         said("date", &["-u", "+%F %H:%M UTC"]),
         said("uname", &["-r"]),
         said("rustc", &["--version"]),
         said("node", &["--version"]),
         said("redis-server", &["--version"]).split(" sha").next().unwrap_or_default(),
-        duration.as_millis(),
         load()?,
-        disturbance * 100.0,
     ))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grantor_bench::contender::{Fatal, Ready};
+use crate::contender::{Fatal, Ready};
 
 /// The core of the servers.
 const SERVER_CORE: &str = "0";
@@ -18,10 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that ends with this value.
 #[derive(Debug)]
-pub(crate) struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its number.
+    pub fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -34,7 +35,7 @@ impl Drop for Process {
 }
 
 /// Starts a contender on its core, and waits until it listens.
-pub(crate) fn contender(program: &Path, arguments: &[String]) -> Result<(Process, Ready), Fatal> {
+pub fn contender(program: &Path, arguments: &[String]) -> Result<(Process, Ready), Fatal> {
     let child = Command::new("taskset")
         .args(["-c", SERVER_CORE])
         .arg(program)
@@ -53,10 +54,15 @@ pub(crate) fn contender(program: &Path, arguments: &[String]) -> Result<(Process
     Ok((process, ready))
 }
 
-/// Starts a Redis with an append-only file that is synced every second, as it is by default.
-pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
+/// Starts a Redis, told some `more`, with an append-only file that is synced every second, as it is by default.
+pub fn redis(directory: &Path, more: &[&str]) -> Result<(Process, String), Fatal> {
     fs::create_dir_all(directory)?;
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    Ok((redis_at(port, directory, more)?, format!("redis://127.0.0.1:{port}")))
+}
+
+/// The same at this port. What its file holds is there when this returns.
+pub fn redis_at(port: u16, directory: &Path, more: &[&str]) -> Result<Process, Fatal> {
     let child = Command::new("taskset")
         .args(["-c", DRIVER_CORE, "setpriv", "--pdeathsig", "KILL"])
         .args(["redis-server", "--bind", "127.0.0.1", "--save", ""])
@@ -64,6 +70,7 @@ pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
         .arg(port.to_string())
         .arg("--dir")
         .arg(directory)
+        .args(more)
         .stdin(Stdio::null())
         .stdout(fs::File::create(directory.join("log"))?)
         .spawn()?;
@@ -75,27 +82,28 @@ pub(crate) fn redis(directory: &Path) -> Result<(Process, String), Fatal> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok((process, format!("redis://127.0.0.1:{port}")))
+    Ok(process)
 }
 
 /// What the scheduler has given a process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Scheduled {
+pub struct Scheduled {
     /// The time that it has had on a processor.
-    pub(crate) ran: Duration,
+    pub ran: Duration,
     /// The time that it was ready to run and something else had the processor.
-    pub(crate) waited: Duration,
+    pub waited: Duration,
 }
 
 impl Scheduled {
-    pub(crate) const fn since(self, before: Self) -> Self {
+    /// What it was given since then.
+    pub const fn since(self, before: Self) -> Self {
         let ran = self.ran.saturating_sub(before.ran);
         Self { ran, waited: self.waited.saturating_sub(before.waited) }
     }
 }
 
 /// Of all threads of a process. What threads that are gone had is not in it.
-pub(crate) fn scheduled(pid: u32) -> Result<Scheduled, Fatal> {
+pub fn scheduled(pid: u32) -> Result<Scheduled, Fatal> {
     let mut sum = Scheduled::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };

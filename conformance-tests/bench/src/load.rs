@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use grantor_bench::contender::Fatal;
+use crate::contender::Fatal;
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ROOM: usize = 16 * 1024;
 
 /// What is sent, and what must come back.
-pub(crate) trait Work {
+pub trait Work {
     /// Appends the bytes of the next request; `false`: there is none left.
     fn next(&mut self, bytes: &mut Vec<u8>) -> bool;
     /// Whether what is left should not be spent on warming up.
@@ -29,31 +29,39 @@ pub(crate) trait Work {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer<'a> {
-    pub(crate) status: u16,
-    pub(crate) location: &'a str,
-    pub(crate) body: &'a [u8],
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The header, or nothing.
+    pub location: &'a str,
+    /// All of it.
+    pub body: &'a [u8],
 }
 
 /// What was measured.
 #[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) requests: u64,
-    pub(crate) elapsed: Duration,
+pub struct Measured {
+    /// How many were answered.
+    pub requests: u64,
+    /// In what time.
+    pub elapsed: Duration,
     /// All threads of the server.
-    pub(crate) server: Scheduled,
-    pub(crate) redis: Scheduled,
+    pub server: Scheduled,
+    /// Its Redis.
+    pub redis: Scheduled,
     /// In nanoseconds.
-    pub(crate) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
 }
 
 /// Whose time is measured, and where it listens.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Server {
-    pub(crate) port: u16,
-    pub(crate) pid: u32,
+pub struct Server {
+    /// On 127.0.0.1.
+    pub port: u16,
+    /// Of the server.
+    pub pid: u32,
     /// Of its Redis.
-    pub(crate) redis: Option<u32>,
+    pub redis: Option<u32>,
 }
 
 impl Server {
@@ -66,11 +74,13 @@ impl Server {
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    pub(crate) connections: usize,
+pub struct Load {
+    /// At once.
+    pub connections: usize,
     /// Before anything is counted.
-    pub(crate) warm: Duration,
-    pub(crate) duration: Duration,
+    pub warm: Duration,
+    /// What is counted.
+    pub duration: Duration,
 }
 
 struct Connection {
@@ -90,7 +100,7 @@ enum Stage {
 }
 
 /// Runs `work` against a server. It ends when the time is over, or when there is no work left.
-pub(crate) fn run(server: Server, load: Load, work: &mut dyn Work) -> Result<Measured, Fatal> {
+pub fn run(server: Server, load: Load, work: &mut dyn Work) -> Result<Measured, Fatal> {
     let mut poll = Poll::new()?;
     let mut connections = Vec::with_capacity(load.connections);
     for index in 0..load.connections {

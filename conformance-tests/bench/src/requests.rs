@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use grantor_bench::contender::{
+use crate::contender::{
     CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, Ready, SCOPE, USERS, VERIFIER,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
@@ -15,21 +15,30 @@ use crate::load::{Answer, Work};
 /// What is asked of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Request {
+pub enum Request {
+    /// With a secret, for an opaque token.
     ClientCredentials,
+    /// By somebody who is signed in and has allowed it before.
     Authorize,
+    /// The exchange of a code by a client with a secret.
     CodeConfidential,
+    /// The same by one without.
     CodePublic,
+    /// Of an access token.
     Introspection,
+    /// Something that an access token opens.
     Resource,
+    /// With rotation.
     Refresh,
+    /// A refresh token that was used long ago.
     Reuse,
+    /// Of a refresh token.
     Revocation,
 }
 
 impl Request {
     /// In the order in which they are measured: each finds what those before it have made.
-    pub(crate) const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::ClientCredentials,
         Self::Authorize,
         Self::CodeConfidential,
@@ -41,7 +50,8 @@ impl Request {
         Self::Revocation,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// As it is called in tables.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials, opaque",
             Self::Authorize => "authorize, consent remembered",
@@ -56,7 +66,7 @@ impl Request {
     }
 
     /// Whether others of these need what it issues.
-    pub(crate) fn issues_for(self, others: &[Self]) -> bool {
+    pub fn issues_for(self, others: &[Self]) -> bool {
         match self {
             Self::CodeConfidential => others.iter().any(|other| *other >= Self::Introspection),
             Self::Refresh => others.iter().any(|other| *other > Self::Refresh),
@@ -64,7 +74,8 @@ impl Request {
         }
     }
 
-    pub(crate) fn offered(self, ready: &Ready) -> bool {
+    /// Whether this server answers it.
+    pub fn offered(self, ready: &Ready) -> bool {
         match self {
             Self::Introspection => ready.introspect.is_some(),
             Self::Reuse => ready.retired.is_some(),
@@ -76,14 +87,17 @@ impl Request {
 
 /// What a server has issued and what is still good for something.
 #[derive(Debug, Default)]
-pub(crate) struct Issued {
-    pub(crate) codes: VecDeque<String>,
-    pub(crate) access: VecDeque<String>,
-    pub(crate) refresh: VecDeque<String>,
+pub struct Issued {
+    /// Authorization codes.
+    pub codes: VecDeque<String>,
+    /// Access tokens.
+    pub access: VecDeque<String>,
+    /// Refresh tokens.
+    pub refresh: VecDeque<String>,
 }
 
 /// What becomes of a token that has been sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Gone,
     Again,
@@ -92,7 +106,8 @@ enum After {
 }
 
 /// Tokens that are sent, one a request.
-pub(crate) struct Requests {
+#[derive(Debug)]
+pub struct Requests {
     before: Vec<u8>,
     /// Begins the body; `None`: there is none, and the token ends a header.
     body: Option<(Vec<u8>, Vec<u8>)>,
@@ -101,7 +116,8 @@ pub(crate) struct Requests {
     supply: usize,
     after: After,
     request: Request,
-    pub(crate) issued: Issued,
+    /// What came back so far.
+    pub issued: Issued,
 }
 
 const REFRESH: &str = "grant_type=refresh_token&refresh_token=";
@@ -128,7 +144,7 @@ fn post(ready: &Ready, path: &str, basic: bool) -> Vec<u8> {
 
 impl Requests {
     /// `tokens` are what `request` is about: codes, access tokens, refresh tokens.
-    pub(crate) fn new(ready: &Ready, request: Request, tokens: VecDeque<String>) -> Self {
+    pub fn new(ready: &Ready, request: Request, tokens: VecDeque<String>) -> Self {
         let client = if request == Request::CodePublic { PUBLIC } else { CONFIDENTIAL };
         let missing = String::new();
         let (before, body, after) = match request {
@@ -180,12 +196,12 @@ impl Requests {
     }
 
     /// Every one of these refresh tokens once; what comes back is among what was issued.
-    pub(crate) fn rotation(ready: &Ready, tokens: VecDeque<String>) -> Self {
+    pub fn rotation(ready: &Ready, tokens: VecDeque<String>) -> Self {
         Self { after: After::Gone, ..Self::new(ready, Request::Refresh, tokens) }
     }
 
     /// Codes for a client, asked for by all users by turns.
-    pub(crate) fn authorize(ready: &Ready, client: &str) -> Self {
+    pub fn authorize(ready: &Ready, client: &str) -> Self {
         let query = form([
             ("response_type", "code"),
             ("client_id", client),
@@ -210,7 +226,7 @@ impl Requests {
     }
 
     /// What is left, after the requests: tokens that were not sent, or may be sent again.
-    pub(crate) fn into_tokens(self) -> VecDeque<String> {
+    pub fn into_tokens(self) -> VecDeque<String> {
         self.tokens
     }
 }
