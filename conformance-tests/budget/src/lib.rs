@@ -1,4 +1,4 @@
-//! What a request to Grantor costs where nothing else is in the way: no network, no runtime, the store in
+//! What a request to Grantor costs where nothing else is in the way: no network, no tasks, the store in
 //! memory, a clock that stands and a random source that repeats itself. See the README.
 
 #![expect(
@@ -7,10 +7,12 @@
     reason = "a case that cannot be prepared, or is answered wrongly, has no cost to tell"
 )]
 
+mod axum;
 mod decisions;
 mod engine;
 pub mod profile;
 pub mod report;
+mod requests;
 mod wire;
 mod world;
 
@@ -36,9 +38,10 @@ impl Case {
     }
 }
 
-/// All of them: the pure decisions, the engine around them, the server from request to response.
+/// All of them: the pure decisions, the engine around them, the server from request to response, the
+/// same under axum.
 pub fn cases() -> impl Iterator<Item = Case> {
-    decisions::CASES.into_iter().chain(engine::CASES).chain(wire::CASES)
+    decisions::CASES.into_iter().chain(engine::CASES).chain(wire::CASES).chain(axum::CASES)
 }
 
 /// How often a request is made before it is counted.

@@ -11,7 +11,9 @@ use std::thread;
 
 use grantor_budget::cases;
 use grantor_budget::profile::Profile;
-use grantor_budget::report::{Budget, Comparable, Cost, Surroundings, compare, table, written};
+use grantor_budget::report::{
+    Budget, Comparable, Cost, Surroundings, accepted, compare, table, written,
+};
 
 type Fatal = Box<dyn Error + Send + Sync>;
 /// Instructions and those of hashes, by the names of cases.
@@ -192,9 +194,10 @@ fn run() -> Result<(String, bool), Fatal> {
     let comparable = Comparable::of(&budget.surroundings, &found.surroundings);
     if accept {
         if whole {
-            budget = found;
+            budget = accepted(&budget, found);
         } else if comparable.instructions {
-            budget.costs.extend(found.costs);
+            let new = accepted(&budget, found).costs;
+            budget.costs.extend(new);
         } else {
             return Err(
                 "the budget was measured elsewhere: accept all of it, without --only".into()

@@ -82,6 +82,9 @@ pub(crate) struct Party {
 pub struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) guard: Guard,
+    pub(crate) router: axum::Router,
+    /// Nothing runs on it; the adapters want to know one, should a request have to go on by itself.
+    pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) scope: ScopeSet,
     /// May do everything that a client with a secret may, and introspect every token.
     pub(crate) confidential: Party,
@@ -122,8 +125,11 @@ impl World {
         let api = Registration { resource_server: true, ..Registration::service("API", known) };
         let api = party("api", api);
         let guard = Guard::from(&server);
+        let router = crate::axum::router(&server, &scope);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let requests = AtomicU64::new(0);
-        let world = Self { server, guard, scope, confidential, public, api, requests };
+        let world =
+            Self { server, guard, router, runtime, scope, confidential, public, api, requests };
         for _ in 0..USERS {
             let user = world.somebody();
             for party in [&world.confidential, &world.public] {
