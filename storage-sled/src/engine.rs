@@ -3,26 +3,30 @@
 //! Everything here blocks, and nothing waits for the disk but [`Engine::make_durable`] and a read of
 //! a page that is not in the cache.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
+#[cfg(test)]
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use grantor::model::Timestamp;
-use grantor::storage::{Commit, Cursor, Index, Key, Listing, Page, StorageError, Stored, Swept};
+use grantor::storage::{Commit, Cursor, Key, Listing, Page, StorageError, Stored, Swept};
 use sled::{Db, IVec, Tree};
 
-use crate::envelope::{Entry, Record, Stamp, entry_key, entry_prefix, entry_target};
-use crate::ledger::{MAX_REMOVALS, Mark, Removal, Table};
+use crate::envelope::{Record, Stamp};
+use crate::ledger::{MAX_REMOVALS, Mark, Removal};
+use crate::names::{NameId, Names, name_id};
 
 /// Open trees, and the books over them.
 #[derive(Debug)]
 pub(crate) struct Engine {
     db: Quiet,
     records: Tree,
-    entries: Tree,
     meta: Tree,
+    names: Names,
     barrier: Barrier,
     /// Shared while something is written, exclusive while a mark is made. Holds the last mark.
     mark: RwLock<Mark>,
@@ -32,8 +36,6 @@ pub(crate) struct Engine {
     durable: AtomicU64,
     /// The sum of the weights of all current versions.
     sum: AtomicU64,
-    /// Held from before an index entry is read until the record that introduces it is written.
-    entry_writers: Mutex<()>,
 }
 
 /// sled's `Debug` prints every record.
@@ -89,6 +91,8 @@ pub(crate) enum Fault {
     Sled(sled::Error),
     /// A checksum did not match.
     Mismatch(&'static str),
+    /// A record is in more indexes than can be stored.
+    TooManyNames,
 }
 
 impl From<sled::Error> for Fault {
@@ -106,6 +110,10 @@ impl From<Fault> for StorageError {
             Fault::Mismatch(tree) => {
                 Self::damaged(format_args!("an item of tree {tree} does not match its checksum"))
             }
+            Fault::TooManyNames => Self::unavailable(format_args!(
+                "a record is in more than {} indexes",
+                Record::MAX_NAMES
+            )),
         }
     }
 }
@@ -119,29 +127,25 @@ pub(crate) enum Applied {
     Conflict,
 }
 
-const SWEEP_RECORDS: u8 = 0;
-const SWEEP_ENTRIES: u8 = 1;
-
 impl Engine {
     pub(crate) fn new(
         db: Db,
         records: Tree,
-        entries: Tree,
         meta: Tree,
+        names: Names,
         mark: Mark,
         barrier: Barrier,
     ) -> Self {
         Self {
             db: Quiet(db),
             records,
-            entries,
             meta,
+            names,
             barrier,
             seq: AtomicU64::new(mark.seq),
             durable: AtomicU64::new(0),
             sum: AtomicU64::new(mark.sum),
             mark: RwLock::new(mark),
-            entry_writers: Mutex::new(()),
         }
     }
 
@@ -163,7 +167,7 @@ impl Engine {
         let found = keys.iter().map(|key| {
             let key = key.to_bytes();
             let Some(bytes) = self.records.get(&key)? else { return Ok(None) };
-            let record = decode_record(&key, &bytes)?;
+            let record = decode(&key, &bytes)?;
             newest = newest.max(record.stamp.seq);
             Ok(Some(record.to_stored()))
         });
@@ -174,66 +178,55 @@ impl Engine {
     /// Puts a commit into the log.
     pub(crate) fn apply(&self, commit: &Commit) -> Result<Applied, Fault> {
         let mark = self.mark.read().unwrap_or_else(PoisonError::into_inner);
-        let _entry_writer = (!commit.record.indexes.is_empty())
-            .then(|| self.entry_writers.lock().unwrap_or_else(PoisonError::into_inner));
+        let introduced = &commit.record.indexes;
+        let mut listing = (!introduced.is_empty()).then(|| self.names.write());
         let key = commit.key.to_bytes();
-        let current = self.records.get(&key)?;
-        let replaced = current.as_ref().map(|bytes| decode_record(&key, bytes)).transpose()?;
-        let last = replaced.as_ref().map(|record| record.commit);
-        if last == Some(commit.id) {
-            // Its first attempt may still be waiting for the barrier, so this one waits as well.
-            return Ok(Applied::Yes);
-        }
-        if last != commit.expect {
-            return Ok(Applied::Conflict);
-        }
-        for index in &commit.record.indexes {
-            self.introduce(&mark, index, &key, commit.record.purge_at)?;
-        }
-        let old = replaced.map(|record| record.stamp);
-        let stamp = self.stamp(&mark, old);
-        let bytes = Record {
-            commit: commit.id,
-            purge_at: commit.record.purge_at,
-            stamp,
-            value: &commit.record.value,
-        }
-        .encode(&key);
-        match self.records.compare_and_swap(&key, current.as_ref(), Some(bytes))? {
-            Ok(()) => {
-                self.enter(old, stamp);
-                Ok(Applied::Yes)
+        // sled says what is there when it is not what was expected, so nothing needs no look.
+        let mut current = match commit.expect {
+            Some(_) => self.records.get(&key)?,
+            None => None,
+        };
+        loop {
+            let replaced = current.as_ref().map(|bytes| decode(&key, bytes)).transpose()?;
+            let last = replaced.as_ref().map(|record| record.commit);
+            if last == Some(commit.id) {
+                // Its first attempt may still be waiting for the barrier, so this one waits as well.
+                return Ok(Applied::Yes);
             }
-            Err(race) => {
-                let winner = race
-                    .current
-                    .map(|bytes| decode_record(&key, &bytes).map(|record| record.commit))
-                    .transpose()?;
-                // It may be the same attempt, sent twice at once.
-                Ok(if winner == Some(commit.id) { Applied::Yes } else { Applied::Conflict })
+            if last != commit.expect {
+                return Ok(Applied::Conflict);
+            }
+            let mut names: Cow<'_, [NameId]> =
+                replaced.as_ref().map_or(&[][..], |old| old.names).into();
+            for name in introduced.iter().map(|index| name_id(index.as_str())) {
+                if !names.contains(&name) {
+                    names.to_mut().push(name);
+                }
+            }
+            if names.len() > Record::MAX_NAMES {
+                return Err(Fault::TooManyNames);
+            }
+            let old = replaced.as_ref().map(|record| record.stamp);
+            let stamp = self.stamp(&mark, old);
+            let bytes = Record {
+                commit: commit.id,
+                purge_at: commit.record.purge_at,
+                stamp,
+                names: &names,
+                value: &commit.record.value,
+            }
+            .encode(&key);
+            match self.records.compare_and_swap(&key, current.as_ref(), Some(bytes))? {
+                Ok(()) => {
+                    self.enter(old, stamp);
+                    if let Some(listing) = &mut listing {
+                        listing.list(&names, &key);
+                    }
+                    return Ok(Applied::Yes);
+                }
+                Err(race) => current = race.current,
             }
         }
-    }
-
-    /// Writes an index entry, unless there is one that lasts as long. The caller holds
-    /// `entry_writers`.
-    fn introduce(
-        &self,
-        mark: &Mark,
-        index: &Index,
-        record: &[u8],
-        purge_at: Timestamp,
-    ) -> Result<(), Fault> {
-        let key = entry_key(index.as_str(), record);
-        let old = self.entries.get(&key)?.map(|bytes| decode_entry(&key, &bytes)).transpose()?;
-        if old.as_ref().is_some_and(|old| old.purge_at >= purge_at) {
-            return Ok(());
-        }
-        let old = old.map(|old| old.stamp);
-        let stamp = self.stamp(mark, old);
-        self.entries.insert(&key, Entry { purge_at, stamp }.encode(&key))?;
-        self.enter(old, stamp);
-        Ok(())
     }
 
     fn stamp(&self, mark: &Mark, old: Option<Stamp>) -> Stamp {
@@ -285,31 +278,28 @@ impl Engine {
         limit: usize,
     ) -> Result<Page, Fault> {
         let limit = limit.max(1);
-        let (tree, prefix) = match listing {
-            Listing::Kind(kind) => (&self.records, vec![kind.as_byte()]),
-            Listing::Index(index) => (&self.entries, entry_prefix(index.as_str())),
+        let mut found = match listing {
+            Listing::Kind(kind) => self.of_kind(kind.as_byte(), after, limit)?,
+            Listing::Index(index) => {
+                let after = after.map_or(&[][..], |cursor| &cursor.0);
+                self.names.after(name_id(index.as_str()), after, limit.saturating_add(1))
+            }
         };
-        let start = after.map_or(prefix.as_slice(), |cursor| cursor.0.as_slice());
-        let mut keys = Vec::new();
-        let mut last = None;
-        for item in tree.range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded)) {
-            let (found, _) = item?;
-            if !found.starts_with(&prefix) {
-                break;
-            }
-            if keys.len() == limit {
-                let next = last.map(|last: IVec| Cursor(last.to_vec()));
-                return Ok(Page { keys, next });
-            }
-            let key = match listing {
-                Listing::Kind(_) => Some(&found[..]),
-                Listing::Index(_) => entry_target(&found),
-            };
-            let key = key.and_then(Key::from_bytes).ok_or(Fault::Mismatch("records or entries"))?;
-            keys.push(key);
-            last = Some(found);
-        }
-        Ok(Page { keys, next: None })
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| Cursor(last.to_vec()));
+        let key = |found: &IVec| Key::from_bytes(found).ok_or(Fault::Mismatch("records"));
+        Ok(Page { keys: found.iter().map(key).collect::<Result<_, _>>()?, next })
+    }
+
+    /// The keys of a kind, one more than were asked for if there are more.
+    fn of_kind(&self, kind: u8, after: Option<&Cursor>, limit: usize) -> sled::Result<Vec<IVec>> {
+        let start = after.map_or(std::slice::from_ref(&kind), |cursor| &cursor.0);
+        let keys =
+            self.records.range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded)).keys();
+        keys.take_while(|key| key.as_ref().map_or(true, |key| key.first() == Some(&kind)))
+            .take(limit.saturating_add(1))
+            .collect()
     }
 
     pub(crate) fn sweep(
@@ -318,126 +308,62 @@ impl Engine {
         after: Option<&Cursor>,
         budget: usize,
     ) -> Result<Swept, Fault> {
-        let mut left = budget.max(1);
+        let budget = budget.max(1);
+        let start = after.map_or(&[][..], |cursor| &cursor.0);
         let mut swept = Swept::default();
-        let (phase, mut start) = match after.map(|cursor| cursor.0.split_first()) {
-            None | Some(None) => (SWEEP_RECORDS, Vec::new()),
-            Some(Some((phase, key))) => (*phase, key.to_vec()),
-        };
-        if phase == SWEEP_RECORDS {
-            let due = |key: &[u8], bytes: &[u8]| {
-                let record = decode_record(key, bytes)?;
-                Ok(record.purge_at.has_passed(now).then_some(record.stamp))
-            };
-            let last = self.sweep_table(Table::Records, &start, &mut left, &mut swept, due)?;
-            if let Some(last) = last {
-                swept.next = Some(cursor(SWEEP_RECORDS, &last));
-                return Ok(swept);
-            }
-            start = Vec::new();
-        }
-        let due = |key: &[u8], bytes: &[u8]| {
-            let entry = decode_entry(key, bytes)?;
-            let dangles = entry.purge_at.has_passed(now)
-                && !entry_target(key)
-                    .map(|record| self.records.contains_key(record))
-                    .transpose()?
-                    .unwrap_or(false);
-            Ok(dangles.then_some(entry.stamp))
-        };
-        let last = self.sweep_table(Table::Entries, &start, &mut left, &mut swept, due)?;
-        swept.next = last.map(|last| cursor(SWEEP_ENTRIES, &last));
-        Ok(swept)
-    }
-
-    /// Walks one tree; the key to go on after, if the budget ended first.
-    fn sweep_table(
-        &self,
-        table: Table,
-        start: &[u8],
-        left: &mut usize,
-        swept: &mut Swept,
-        due: impl Fn(&[u8], &[u8]) -> Result<Option<Stamp>, Fault>,
-    ) -> Result<Option<IVec>, Fault> {
         let mut candidates = Vec::new();
         let mut last = None;
-        for item in self.table(table).range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded))
-        {
-            let (key, bytes) = item?;
-            if *left == 0 {
+        for item in self.records.range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded)) {
+            if swept.examined == budget {
+                swept.next = last.map(|last: IVec| Cursor(last.to_vec()));
                 break;
             }
-            *left -= 1;
+            let (key, bytes) = item?;
             swept.examined += 1;
-            if due(&key, &bytes)?.is_some() {
+            if decode(&key, &bytes)?.purge_at.has_passed(now) {
                 candidates.push((key.clone(), bytes));
                 if candidates.len() == MAX_REMOVALS {
-                    swept.removed += self.remove(table, &mut candidates, &due)?;
+                    swept.removed += self.remove(&mut candidates)?;
                 }
             }
             last = Some(key);
         }
-        swept.removed += self.remove(table, &mut candidates, &due)?;
-        Ok(last.filter(|_| *left == 0))
+        swept.removed += self.remove(&mut candidates)?;
+        Ok(swept)
     }
 
-    /// Removes what is still as it was examined and still due. No commit is under way meanwhile, so
-    /// that a record whose absence makes an index entry dangle cannot come back.
-    fn remove(
-        &self,
-        table: Table,
-        candidates: &mut Vec<(IVec, IVec)>,
-        due: impl Fn(&[u8], &[u8]) -> Result<Option<Stamp>, Fault>,
-    ) -> Result<usize, Fault> {
+    /// Removes what is still as it was examined. No commit is under way meanwhile.
+    fn remove(&self, candidates: &mut Vec<(IVec, IVec)>) -> Result<usize, Fault> {
         if candidates.is_empty() {
             return Ok(0);
         }
-        let tree = self.table(table);
         let mut mark = self.mark.write().unwrap_or_else(PoisonError::into_inner);
         let mut removals = Vec::with_capacity(candidates.len());
         let mut doomed = Vec::with_capacity(candidates.len());
         for (key, examined) in candidates.drain(..) {
-            if tree.get(&key)?.as_ref() != Some(&examined) {
-                continue;
-            }
-            if let Some(stamp) = due(&key, &examined)? {
-                removals.push(Removal { table, weight: stamp.weight(), key: key.to_vec() });
-                doomed.push((key, examined, stamp));
+            if self.records.get(&key)?.as_ref() == Some(&examined) {
+                let weight = decode(&key, &examined)?.stamp.weight();
+                removals.push(Removal { weight, key: key.to_vec() });
+                doomed.push((key, examined));
             }
         }
         self.next_mark(&mut mark, removals)?;
-        let removed = doomed.into_iter().try_fold(0, |removed, (key, examined, stamp)| {
-            let gone = tree.compare_and_swap(&key, Some(&examined), None::<IVec>)?;
+        let removed = doomed.into_iter().try_fold(0, |removed, (key, examined)| {
+            let gone = self.records.compare_and_swap(&key, Some(&examined), None::<IVec>)?;
             if gone.is_err() {
                 return Ok(removed);
             }
-            self.sum.fetch_sub(stamp.weight(), Ordering::Relaxed);
+            let record = decode(&key, &examined)?;
+            self.sum.fetch_sub(record.stamp.weight(), Ordering::Relaxed);
+            self.names.write().forget(record.names, &key);
             Ok::<usize, Fault>(removed + 1)
         });
         // Also after a failure: a commit must not follow an announcement.
         self.next_mark(&mut mark, Vec::new())?;
         removed
     }
-
-    const fn table(&self, table: Table) -> &Tree {
-        match table {
-            Table::Records => &self.records,
-            Table::Entries => &self.entries,
-        }
-    }
 }
 
-fn cursor(phase: u8, key: &[u8]) -> Cursor {
-    let mut bytes = Vec::with_capacity(1 + key.len());
-    bytes.push(phase);
-    bytes.extend_from_slice(key);
-    Cursor(bytes)
-}
-
-fn decode_record<'a>(key: &[u8], bytes: &'a [u8]) -> Result<Record<'a>, Fault> {
+fn decode<'a>(key: &[u8], bytes: &'a [u8]) -> Result<Record<'a>, Fault> {
     Record::decode(key, bytes).ok_or(Fault::Mismatch("records"))
-}
-
-fn decode_entry(key: &[u8], bytes: &[u8]) -> Result<Entry, Fault> {
-    Entry::decode(key, bytes).ok_or(Fault::Mismatch("entries"))
 }

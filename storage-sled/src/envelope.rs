@@ -1,4 +1,4 @@
-//! The bytes of records and index entries.
+//! The bytes of records.
 //!
 //! Everything that is stored carries a checksum over its key as well as its content, so that a page
 //! which sled mixed up is noticed, and a [`Stamp`], by which [`crate::ledger`] notices what is gone.
@@ -6,11 +6,14 @@
 use grantor::model::Timestamp;
 use grantor::storage::{CommitId, Stored};
 
-/// The first byte of everything that is stored.
-const FORMAT: u8 = 1;
+use crate::names::NameId;
 
-const RECORD_HEADER: usize = 1 + 16 + 8 + Stamp::LEN + 4;
-const ENTRY_LEN: usize = 1 + 8 + Stamp::LEN + 4;
+/// The first byte of everything that is stored.
+const FORMAT: u8 = 2;
+
+/// What stands before the names.
+const HEAD: usize = 1 + 16 + 8 + Stamp::LEN + 1;
+const SUM: usize = 4;
 
 /// When a version of an item was written, and what it stands for in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,16 +91,24 @@ pub(crate) struct Record<'a> {
     pub(crate) commit: CommitId,
     pub(crate) purge_at: Timestamp,
     pub(crate) stamp: Stamp,
+    /// The indexes that list it, at most [`Record::MAX_NAMES`].
+    pub(crate) names: &'a [NameId],
     pub(crate) value: &'a [u8],
 }
 
 impl<'a> Record<'a> {
+    /// The most indexes that can list a record.
+    pub(crate) const MAX_NAMES: usize = u8::MAX as usize;
+
     pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(RECORD_HEADER + self.value.len());
+        let names = self.names.as_flattened();
+        let mut out = Vec::with_capacity(HEAD + names.len() + SUM + self.value.len());
         out.push(FORMAT);
         out.extend_from_slice(self.commit.as_bytes());
         out.extend_from_slice(&self.purge_at.as_millis().to_be_bytes());
         self.stamp.put(&mut out);
+        out.push(self.names.len() as u8);
+        out.extend_from_slice(names);
         let sum = checksum(&[key, &out, self.value]);
         out.extend_from_slice(&sum);
         out.extend_from_slice(self.value);
@@ -107,77 +118,32 @@ impl<'a> Record<'a> {
     /// `None` if these are not the bytes that were stored under this key.
     pub(crate) fn decode(key: &[u8], bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let signed = bytes.get(..RECORD_HEADER - 4)?;
         let [FORMAT] = reader.array()? else {
             return None;
         };
         let commit = CommitId::from_bytes(reader.array()?);
         let purge_at = reader.timestamp()?;
         let stamp = reader.stamp()?;
-        let sum: [u8; 4] = reader.array()?;
+        let [count] = reader.array()?;
+        let names = reader.bytes(usize::from(count) * size_of::<NameId>())?;
+        let signed = bytes.get(..HEAD + names.len())?;
+        let (names, []) = names.as_chunks() else {
+            return None;
+        };
+        let sum: [u8; SUM] = reader.array()?;
         let value = reader.0;
-        (sum == checksum(&[key, signed, value])).then_some(Self { commit, purge_at, stamp, value })
+        (sum == checksum(&[key, signed, value])).then_some(Self {
+            commit,
+            purge_at,
+            stamp,
+            names,
+            value,
+        })
     }
 
     pub(crate) fn to_stored(&self) -> Stored {
         Stored { commit: self.commit, value: self.value.to_vec(), purge_at: self.purge_at }
     }
-}
-
-/// What an index entry holds beside its key.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The latest `purge_at` of a record that was committed with this entry: before it, the record
-    /// is there and a sweep need not look.
-    pub(crate) purge_at: Timestamp,
-    pub(crate) stamp: Stamp,
-}
-
-impl Entry {
-    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(ENTRY_LEN);
-        out.push(FORMAT);
-        out.extend_from_slice(&self.purge_at.as_millis().to_be_bytes());
-        self.stamp.put(&mut out);
-        let sum = checksum(&[key, &out]);
-        out.extend_from_slice(&sum);
-        out
-    }
-
-    /// `None` if these are not the bytes that were stored under this key.
-    pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        let signed = bytes.get(..ENTRY_LEN - 4)?;
-        let [FORMAT] = reader.array()? else {
-            return None;
-        };
-        let purge_at = reader.timestamp()?;
-        let stamp = reader.stamp()?;
-        let sum: [u8; 4] = reader.array()?;
-        (reader.0.is_empty() && sum == checksum(&[key, signed])).then_some(Self { purge_at, stamp })
-    }
-}
-
-/// The key of an index entry: the name of the index, a zero, the key of the record. A name holds no
-/// zero, so the names need no length and one index is one range.
-pub(crate) fn entry_key(index: &str, record: &[u8]) -> Vec<u8> {
-    let mut key = entry_prefix(index);
-    key.extend_from_slice(record);
-    key
-}
-
-/// What the keys of all entries of an index begin with.
-pub(crate) fn entry_prefix(index: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(index.len() + 1);
-    key.extend_from_slice(index.as_bytes());
-    key.push(0);
-    key
-}
-
-/// The key of the record that an index entry names.
-pub(crate) fn entry_target(entry: &[u8]) -> Option<&[u8]> {
-    let zero = entry.iter().position(|byte| *byte == 0)?;
-    entry.get(zero + 1..)
 }
 
 #[cfg(test)]
@@ -194,6 +160,7 @@ mod tests {
             commit: CommitId::from_bytes([3; 16]),
             purge_at: Timestamp::from_millis(-5),
             stamp: STAMP,
+            names: &[[5; 16], [6; 16]],
             value: b"value",
         };
         let bytes = record.encode(b"key");
@@ -209,43 +176,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn any_flipped_bit_of_an_entry_is_noticed() {
-        let entry = Entry { purge_at: Timestamp::from_millis(5), stamp: STAMP };
-        let key = entry_key("user:1", b"\x02grant");
-        assert_eq!(entry_target(&key), Some(&b"\x02grant"[..]));
-        let bytes = entry.encode(&key);
-        assert_eq!(Entry::decode(&key, &bytes), Some(entry));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Entry::decode(&key, &flipped), None, "bit {bit}");
-        }
-        for len in 0..bytes.len() {
-            assert_eq!(Entry::decode(&key, &bytes[..len]), None, "{len} bytes");
-        }
-    }
-
     proptest! {
         /// A sum can be right by accident: whatever stands under one is read as it is written, or not at all.
         #[test]
         fn whatever_stands_under_a_right_sum_is_what_would_be_written(
-            mut header: [u8; RECORD_HEADER - 4], value: Vec<u8>, key: Vec<u8>, cut in 0..RECORD_HEADER
+            mut head: [u8; HEAD], names in 0..3_u8, rest: Vec<u8>, key: Vec<u8>, cut in 0..HEAD + SUM
         ) {
-            header[0] = if header[0] < 250 { FORMAT } else { header[0] };
-            let sum = checksum(&[&key, &header, &value]);
-            let bytes = [&header[..], &sum, &value].concat();
+            head[0] = if head[0] < 250 { FORMAT } else { head[0] };
+            head[HEAD - 1] = names;
+            let (names, value) = rest.split_at(rest.len().min(usize::from(names) * 16));
+            let sum = checksum(&[&key, &head, names, value]);
+            let bytes = [&head[..], names, &sum, value].concat();
             let read = Record::decode(&key, &bytes);
-            prop_assert_eq!(read.is_some(), header[0] == FORMAT);
+            let complete = names.len() == usize::from(head[HEAD - 1]) * 16;
+            prop_assert_eq!(read.is_some(), head[0] == FORMAT && complete);
             prop_assert!(read.is_none_or(|record| record.encode(&key) == bytes));
-            let mut entry = [FORMAT; ENTRY_LEN];
-            entry[1..].copy_from_slice(&header[..ENTRY_LEN - 1]);
-            let sum = checksum(&[&key, &entry[..ENTRY_LEN - 4]]);
-            entry[ENTRY_LEN - 4..].copy_from_slice(&sum);
-            prop_assert_eq!(Entry::decode(&key, &entry).map(|read| read.encode(&key)), Some(entry.to_vec()));
             prop_assert_eq!(Record::decode(&key, &bytes[..cut]), None);
-            prop_assert_eq!(Entry::decode(&key, &value[..cut.min(value.len())]), None);
-            let _ = entry_target(&value);
         }
     }
 }

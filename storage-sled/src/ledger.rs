@@ -5,7 +5,7 @@
 //! stopped server's files may silently bring back an older version of a record, which is a used code
 //! that works again. So the store keeps books:
 //!
-//! * every version of a record or index entry has a **number**, and weighs a hash of it; the ledger
+//! * every version of a record has a **number**, and weighs a hash of it; the ledger
 //!   is the sum of the weights of all current versions, kept in memory by adding and subtracting;
 //! * before each flush a [`Mark`] is written: its own number, the highest number of a version, and
 //!   the sum. No write is under way at that moment, so the mark cuts the log in two;
@@ -22,26 +22,16 @@ use sled::Tree;
 
 use crate::envelope::{Reader, Stamp};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const KEY: &[u8] = b"mark";
 
 /// The most removals that one mark announces: it stays below the size at which sled would store it
 /// in a file of its own.
 pub(crate) const MAX_REMOVALS: usize = 32;
 
-/// Which tree an item is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
-    /// The records.
-    Records = 0,
-    /// The index entries.
-    Entries = 1,
-}
-
-/// An item that is about to be removed.
+/// A record that is about to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Removal {
-    pub(crate) table: Table,
     pub(crate) weight: u64,
     pub(crate) key: Vec<u8>,
 }
@@ -66,7 +56,6 @@ impl Mark {
             out.extend_from_slice(&number.to_be_bytes());
         }
         for removal in &self.removals {
-            out.push(removal.table as u8);
             out.extend_from_slice(&removal.weight.to_be_bytes());
             out.extend_from_slice(&(removal.key.len() as u64).to_be_bytes());
             out.extend_from_slice(&removal.key);
@@ -92,15 +81,10 @@ impl Mark {
             removals: Vec::new(),
         };
         while !reader.0.is_empty() {
-            let table = match reader.array()? {
-                [0] => Table::Records,
-                [1] => Table::Entries,
-                _ => return None,
-            };
             let weight = reader.u64()?;
             let len = usize::try_from(reader.u64()?).ok()?;
             let key = reader.bytes(len)?.to_vec();
-            mark.removals.push(Removal { table, weight, key });
+            mark.removals.push(Removal { weight, key });
         }
         Some(mark)
     }
@@ -159,11 +143,7 @@ mod tests {
             number: 3,
             seq: 2,
             sum: 1,
-            removals: vec![Removal {
-                table: Table::Entries,
-                weight: 5,
-                key: b"user:1\0\x02k".to_vec(),
-            }],
+            removals: vec![Removal { weight: 5, key: b"\x02k".to_vec() }],
         };
         let bytes = mark.encode();
         assert_eq!(Mark::decode(&bytes), Some(mark));
@@ -178,17 +158,16 @@ mod tests {
         /// A sum can be right by accident: whatever stands under one is read as it is written, or not at all.
         #[test]
         fn whatever_stands_under_a_right_sum_is_what_would_be_written(
-            numbers: [u8; 24], removals in proptest::collection::vec((0..3_u8, any::<u64>(), any::<Vec<u8>>(), -1..2_i64), 0..4)
+            numbers: [u8; 24], removals in proptest::collection::vec((any::<u64>(), any::<Vec<u8>>(), -1..2_i64), 0..4)
         ) {
             let mut bytes = [&[FORMAT][..], &numbers].concat();
-            for (table, weight, key, wrong) in &removals {
-                bytes.push(*table);
+            for (weight, key, wrong) in &removals {
                 bytes.extend_from_slice(&weight.to_be_bytes());
                 bytes.extend_from_slice(&(key.len() as u64).wrapping_add_signed(*wrong).to_be_bytes());
                 bytes.extend_from_slice(key);
             }
             bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-            let well_formed = removals.iter().all(|(table, .., wrong)| *table < 2 && *wrong == 0);
+            let well_formed = removals.iter().all(|(.., wrong)| *wrong == 0);
             let read = Mark::decode(&bytes);
             prop_assert!(read.is_some() || !well_formed);
             prop_assert!(read.is_none_or(|mark| mark.encode() == bytes));

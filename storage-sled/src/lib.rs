@@ -12,7 +12,8 @@
 //! # Atomicity
 //!
 //! A commit is one `compare_and_swap` of sled on the record's key, against the bytes that were read
-//! and hold the expected commit id. A commit that introduces index entries writes those first.
+//! and hold the expected commit id. The indexes that list a record stand in it; which records an index
+//! lists is kept in memory, and collected from the records when the store opens.
 //!
 //! # Durability on return
 //!
@@ -65,6 +66,7 @@ mod envelope;
 mod group;
 mod keeper;
 mod ledger;
+mod names;
 mod open;
 mod state_file;
 
@@ -422,6 +424,41 @@ mod tests {
         SledStorage::open(directory.path())
     }
 
+    fn listed(storage: &SledStorage, name: &str) -> Vec<Key> {
+        let index = Listing::Index(Index::new(name).expect("a name"));
+        block_on(storage.list(&index, None, 10)).expect("healthy").keys
+    }
+
+    #[test]
+    fn the_indexes_of_a_record_last_as_long_as_it_does() {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let storage = SledStorage::open(directory.path()).expect("opens");
+        let apply = |storage: &SledStorage, commit| {
+            let outcome = block_on(storage.commit(commit)).expect("healthy");
+            assert_eq!(outcome, CommitOutcome::Applied);
+        };
+        let mut commit = creation(1);
+        let key = commit.key.clone();
+        for (id, names) in [(1, &["user:1"][..]), (2, &["user:1", "user:2"]), (3, &[])] {
+            commit.expect = Some(commit.id).filter(|_| id > 1);
+            commit.id = CommitId::from_bytes([id; 16]);
+            commit.record.indexes = names.iter().filter_map(|name| Index::new(name)).collect();
+            apply(&storage, commit.clone());
+        }
+        apply(&storage, creation(2));
+        drop(storage);
+
+        let storage = SledStorage::open(directory.path()).expect("opens again");
+        for name in ["user:1", "user:2"] {
+            assert_eq!(listed(&storage, name), std::slice::from_ref(&key), "{name}");
+        }
+        let swept = block_on(storage.sweep(Timestamp::from_millis(1), None, 10)).expect("healthy");
+        assert_eq!((swept.examined, swept.removed), (2, 2));
+        for name in ["user:1", "user:2"] {
+            assert_eq!(listed(&storage, name), [], "{name}");
+        }
+    }
+
     fn with_sled(path: &Path, change: impl FnOnce(&sled::Db) -> sled::Result<()>) {
         let db = sled::Config::new()
             .path(path)
@@ -447,13 +484,6 @@ mod tests {
                 records.remove(key).map(drop)
             });
         });
-        let missing_entry = tampered(|path| {
-            with_sled(path, |db| {
-                let entries = db.open_tree("entries")?;
-                let (key, _) = first(&entries)?;
-                entries.remove(key).map(drop)
-            });
-        });
         let older_mark = tampered(|path| with_sled(path, |db| db.open_tree("meta")?.clear()));
         let everything = tampered(|path| {
             for file in std::fs::read_dir(path).expect("it is there") {
@@ -468,7 +498,6 @@ mod tests {
         });
         for (what, opened) in [
             ("a record", missing_record),
-            ("an entry", missing_entry),
             ("the mark", older_mark),
             ("everything of sled", everything),
             ("the state file", state_file),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sled::{Db, Tree};
+use sled::{Db, IVec};
 
 use crate::SledConfig;
 use crate::engine::{Barrier, Engine};
-use crate::envelope::{Entry, Record};
-use crate::ledger::{Audit, Mark, Table};
+use crate::envelope::Record;
+use crate::ledger::{Audit, Mark};
 use crate::state_file::{self, State, StateFile};
 
 /// How long the lock of a process that was just killed may linger.
@@ -193,7 +193,7 @@ impl Directory {
         self.remove_unfinished_snapshots()?;
         let db = self.open_sled(config)?;
         let tree = |name| db.open_tree(name).map_err(|error| self.sled_error(name, error));
-        let (records, entries, meta) = (tree("records")?, tree("entries")?, tree("meta")?);
+        let (records, meta) = (tree("records")?, tree("meta")?);
         let mark = Mark::read(&meta)
             .map_err(|error| self.sled_error("meta", error))?
             .map_err(|_| self.damaged("the last mark in tree meta is unreadable"))?;
@@ -204,22 +204,18 @@ impl Directory {
             )));
         }
         let mut audit = Audit::default();
-        self.scan("records", &records, |key, bytes| {
-            let record = Record::decode(key, bytes)?;
+        let mut names = Vec::new();
+        for item in &records {
+            let (key, bytes) = item.map_err(|error| self.sled_error("records", error))?;
+            let record = Record::decode(&key, &bytes).ok_or_else(|| {
+                self.damaged("an item of tree records does not match its checksum")
+            })?;
             audit.add(&mark, record.stamp);
-            Some(())
-        })?;
-        self.scan("entries", &entries, |key, bytes| {
-            let entry = Entry::decode(key, bytes)?;
-            audit.add(&mark, entry.stamp);
-            Some(())
-        })?;
+            names.extend(record.names.iter().map(|name| (*name, IVec::from(&key[..]))));
+        }
         for removal in &mark.removals {
-            let (name, tree) = match removal.table {
-                Table::Records => ("records", &records),
-                Table::Entries => ("entries", &entries),
-            };
-            if !tree.contains_key(&removal.key).map_err(|error| self.sled_error(name, error))? {
+            let there = records.contains_key(&removal.key);
+            if !there.map_err(|error| self.sled_error("records", error))? {
                 audit.add_removed(removal);
             }
         }
@@ -235,8 +231,8 @@ impl Directory {
         let engine = Engine::new(
             db,
             records,
-            entries,
             meta,
+            names.into_iter().collect(),
             Mark {
                 number: mark.number,
                 seq: mark.seq.max(audit.seq),
@@ -293,21 +289,6 @@ impl Directory {
                 Err(error) => return Err(self.sled_error("(all)", error)),
             }
         }
-    }
-
-    fn scan(
-        &self,
-        name: &str,
-        tree: &Tree,
-        mut check: impl FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> Result<(), OpenError> {
-        for item in tree {
-            let (key, bytes) = item.map_err(|error| self.sled_error(name, error))?;
-            check(&key, &bytes).ok_or_else(|| {
-                self.damaged(format!("an item of tree {name} does not match its checksum"))
-            })?;
-        }
-        Ok(())
     }
 
     /// Creation and every open write files that sled itself does not sync, and the names of those

@@ -16,8 +16,8 @@ pub(crate) const NAME: &str = "grantor.state";
 
 /// The version of everything that is stored. Newer versions keep the layout of this file.
 ///
-/// 2: clients and users are in an index of their own.
-pub(crate) const FORMAT: u32 = 2;
+/// 2: clients and users are in an index of their own. 3: the names of indexes stand in the records.
+pub(crate) const FORMAT: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"grantor\0";
 const LEN: usize = 24;
