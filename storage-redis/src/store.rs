@@ -93,7 +93,8 @@ impl Storage for RedisStorage {
             [] => return Ok(Vec::new()),
             [key] => {
                 let name = redis.names.record(key);
-                vec![redis.call(&name, deadline, |_| get(&name)).await?]
+                let reply = redis.call(&name, deadline, |_| get(&name)).await?;
+                return Ok(vec![open(reply)?]);
             }
             _ => {
                 let names: Vec<_> = keys.iter().map(|key| redis.names.record(key)).collect();
@@ -117,11 +118,6 @@ impl Storage for RedisStorage {
         if replies.len() != keys.len() {
             return Err(StorageError::unavailable("Redis answered for another number of keys"));
         }
-        let open = |reply| match reply {
-            Value::Nil => Ok(None),
-            Value::BulkString(bytes) => Envelope::open(bytes),
-            reply => Err(unexpected(&reply)),
-        };
         replies.into_iter().map(open).collect()
     }
 
@@ -211,6 +207,15 @@ impl Storage for RedisStorage {
 
     async fn ready(&self) -> Result<(), StorageError> {
         check::ready(&self.redis, &self.report).await
+    }
+}
+
+/// What stands under the key of a record.
+fn open(reply: Value) -> Result<Option<Stored>, StorageError> {
+    match reply {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Envelope::open(bytes),
+        reply => Err(unexpected(&reply)),
     }
 }
 
