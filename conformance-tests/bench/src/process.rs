@@ -1,7 +1,7 @@
 //! The processes of the contenders, and the processor time that they take.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -76,13 +76,26 @@ pub fn redis_at(port: u16, directory: &Path, more: &[&str]) -> Result<Process, F
         .spawn()?;
     let process = Process(child);
     let begun = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    while !answers(port) {
         if begun.elapsed() > PATIENCE {
             return Err(format!("redis-server did not start: see {}", directory.display()).into());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(process)
+}
+
+/// Whether Redis answers, which it does not while it reads its file.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer)?;
+        Ok(&answer == b"+PONG\r\n")
+    };
+    ask().unwrap_or(false)
 }
 
 /// What the scheduler has given a process.

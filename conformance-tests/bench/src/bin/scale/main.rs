@@ -24,6 +24,8 @@ struct Options {
     place: PathBuf,
     /// A README to be brought up to date, and how this was asked for.
     readme: Option<(PathBuf, String)>,
+    /// Of sled, in bytes, if it is not to be the default.
+    sled_cache: Option<u64>,
     /// One measurement, in this very process.
     one: Option<(Store, u64, Made)>,
 }
@@ -34,6 +36,7 @@ fn options() -> Result<Options, Fatal> {
         stores: Store::ALL.to_vec(),
         place: PathBuf::from("target/bench"),
         readme: None,
+        sled_cache: None,
         one: None,
     };
     let mut arguments = std::env::args().skip(1);
@@ -50,6 +53,7 @@ fn options() -> Result<Options, Fatal> {
             }
             "--place" => options.place = value()?.into(),
             "--readme" => options.readme = Some((value()?.into(), value()?)),
+            "--sled-cache" => options.sled_cache = Some(value()?.parse::<u64>()? << 20),
             "--one" => {
                 let (store, grants) = (Store::named(&value()?)?, value()?.parse()?);
                 options.one = Some((store, grants, Made::named(&value()?)?));
@@ -70,6 +74,12 @@ fn apart(options: &Options, store: Store, grants: u64, made: Made) -> Result<Out
         .arg(std::env::current_exe()?)
         .args(["--one", store.name(), &grants.to_string(), made.name(), "--place"])
         .arg(&options.place)
+        .args(
+            options
+                .sled_cache
+                .iter()
+                .flat_map(|bytes| ["--sled-cache".to_owned(), (bytes >> 20).to_string()]),
+        )
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -121,7 +131,7 @@ fn measure() -> Result<bool, Fatal> {
     fs::create_dir_all(&place)?;
     let Some((store, grants, made)) = options.one else { return measure_all(&options) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(one::run(store, grants, made, &place))?;
+    let outcome = runtime.block_on(one::run(store, grants, made, &place, options.sled_cache))?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
     Ok(true)
 }

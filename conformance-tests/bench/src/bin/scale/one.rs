@@ -14,7 +14,7 @@ use grantor_bench::contender::Fatal;
 use grantor_bench::embedded::{self, StoppedClock};
 use grantor_bench::process::{Process, redis};
 use grantor_redis::RedisStorage;
-use grantor_sled::SledStorage;
+use grantor_sled::SledConfig;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
@@ -127,13 +127,17 @@ struct Opened {
     redis: Option<(Process, String)>,
 }
 
-async fn open(store: Store, directory: &Path) -> Result<Opened, Fatal> {
+async fn open(store: Store, directory: &Path, sled_cache: Option<u64>) -> Result<Opened, Fatal> {
     if directory.exists() {
         fs::remove_dir_all(directory)?;
     }
     Ok(match store {
         Store::Memory => Opened { storage: Arc::new(MemoryStorage::new()), redis: None },
-        Store::Sled => Opened { storage: Arc::new(SledStorage::open(directory)?), redis: None },
+        Store::Sled => {
+            let config = SledConfig::new();
+            let config = sled_cache.map_or(config.clone(), |bytes| config.cache_capacity(bytes));
+            Opened { storage: Arc::new(config.open(directory)?), redis: None }
+        }
         Store::Redis => {
             // A rewrite of its file would be somewhere in the figures, and nobody would know where.
             let (process, url) = redis(directory, &["--auto-aof-rewrite-percentage", "0"])?;
@@ -273,9 +277,10 @@ pub(crate) async fn run(
     grants: u64,
     made: Made,
     place: &Path,
+    sled_cache: Option<u64>,
 ) -> Result<Outcome, Fatal> {
     let directory = place.join(format!("{}-{grants}-{}", store.name(), made.name()));
-    let opened = open(store, &directory).await?;
+    let opened = open(store, &directory, sled_cache).await?;
     let clock = StoppedClock::new();
     let (server, secret) = embedded::server(Arc::clone(&opened.storage), clock.clone()).await?;
     let redis = opened.redis.as_ref().map(|(process, _)| process.pid());

@@ -39,7 +39,7 @@ fn options() -> Result<Options, Fatal> {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
         match argument.as_str() {
             "--full" => {
-                options.extent = Extent { grants: 1_000_000, duration: Duration::from_secs(30) };
+                options.extent = Extent { grants: 1_000_000, duration: Duration::from_secs(20) };
             }
             "--grants" => options.extent.grants = value()?.parse()?,
             "--seconds" => options.extent.duration = Duration::from_secs(value()?.parse()?),

@@ -54,8 +54,22 @@ pub(crate) const ALL: [Scenario; 11] = [
 /// How it is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
+    /// In the store, where it matters how many there are; at most [`SOME`] otherwise.
     pub(crate) grants: u64,
     pub(crate) duration: Duration,
+}
+
+/// Enough that none is refreshed twice in a minute.
+const SOME: u64 = 100_000;
+
+impl Extent {
+    /// How many grants there are.
+    fn grants_beside(self, beside: Beside) -> u64 {
+        match beside {
+            Beside::Sweep | Beside::Restart => self.grants,
+            Beside::Nothing | Beside::Logins | Beside::Writes => self.grants.min(SOME),
+        }
+    }
 }
 
 /// Of each of the two kinds, how many connections there are and how many requests a second on all of them.
@@ -72,7 +86,7 @@ const WARM: Duration = Duration::from_millis(500);
 /// What a restart of Redis did.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Restart {
-    /// From the order to stop until connections were accepted again, in milliseconds.
+    /// From the order to stop until the file was read again, in milliseconds.
     pub(crate) away: f64,
     /// The longest time in which nobody got a token.
     pub(crate) without: f64,
@@ -148,6 +162,7 @@ impl Redis {
 /// Runs one.
 pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Outcome, Fatal> {
     let (store, beside) = scenario;
+    let grants = extent.grants_beside(beside);
     let directory = place.join("tail-data");
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
@@ -162,7 +177,7 @@ pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Ou
             vec!["redis".to_owned(), format!("redis://127.0.0.1:{}", redis.port)]
         }
     };
-    arguments.push(extent.grants.to_string());
+    arguments.push(grants.to_string());
     if beside == Beside::Sweep {
         arguments.push("sweep".to_owned());
     }
@@ -175,7 +190,7 @@ pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Ou
     let mut senders = Vec::new();
     let mut add = |kind: Kind, connections: u64, rate: f64| {
         for number in 0..connections {
-            let own = (number..extent.grants).step_by(usize::try_from(CONNECTIONS).unwrap_or(1));
+            let own = (number..grants).step_by(usize::try_from(CONNECTIONS).unwrap_or(1));
             let tokens: VecDeque<String> = match kind {
                 Kind::Refresh => own.map(|n| refresh_token(n).expose().to_owned()).collect(),
                 _ => VecDeque::new(),

@@ -33,7 +33,7 @@ pub(crate) fn report(
     machine: &str,
 ) -> String {
     let mut text = format!(
-        "{machine} {} live grants; {:.0} s each; {RATE:.0} requests a second of each kind, in milliseconds.\n\n\
+        "{machine} {} live grants for the sweep and the restart; {:.0} s each; {RATE:.0} requests a second of each kind, in milliseconds.\n\n\
          | store: beside the requests | client_credentials: p50 | p99 | p99.9 | longest | refresh: p50 | p99 | p99.9 | \
          longest | core busy | waited for it |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         extent.grants,
@@ -59,7 +59,7 @@ pub(crate) fn report(
         }
         if let Some(restart) = &outcome.restart {
             text.push_str(&format!(
-                "\n{name}: of {} requests {} were answered 503. Redis accepted connections again {:.0} ms after the order \
+                "\n{name}: of {} requests {} were answered 503. Redis had read its file again {:.0} ms after the order \
                  to stop; for {:.0} ms nobody got a token. What is told above is of the others.\n",
                 restart.asked, restart.refused, restart.away, restart.without
             ));
