@@ -232,7 +232,7 @@ impl Engine {
     fn stamp(&self, mark: &Mark, old: Option<Stamp>) -> Stamp {
         Stamp {
             seq: self.seq.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
-            base: old.map_or(0, |old| old.weight_at(mark.seq)),
+            base: old.map_or(0, |old| old.at(mark.seq)),
         }
     }
 

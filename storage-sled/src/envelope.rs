@@ -11,44 +11,58 @@ use crate::names::NameId;
 /// The first byte of everything that is stored.
 const FORMAT: u8 = 2;
 
-/// What stands before the names.
-const HEAD: usize = 1 + 16 + 8 + Stamp::LEN + 1;
+/// The most that stands before the names.
+const MAX_HEAD: usize = 1 + 16 + 3 * 10 + 1;
 const SUM: usize = 4;
 
-/// When a version of an item was written, and what it stands for in the ledger.
+/// When a version of a record was written, and what it stands for in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// The number of this write. Numbers only grow.
+    /// The number of this write. Numbers only grow, from one on.
     pub(crate) seq: u64,
-    /// What the item weighed at the last mark before this write: the weight of the version that
-    /// this one replaced, zero if there was none.
+    /// The number of the version that was current at the last mark before this write; zero if there was none.
     pub(crate) base: u64,
 }
 
 impl Stamp {
-    const LEN: usize = 16;
-
-    /// What an item of this number adds to the sum of the ledger (the finalizer of SplitMix64, so
-    /// that no two small sets of numbers have the same sum by chance).
+    /// What a record of this number adds to the sum of the ledger.
     pub(crate) fn weight(self) -> u64 {
-        let mut z = self.seq.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        weight(self.seq)
     }
 
-    /// What the item weighed at the mark that was made at `mark`.
+    /// Which version was current at the mark that was made at `mark`; zero if none.
+    pub(crate) const fn at(self, mark: u64) -> u64 {
+        if self.seq <= mark { self.seq } else { self.base }
+    }
+
+    /// What the record weighed at the mark that was made at `mark`.
     pub(crate) fn weight_at(self, mark: u64) -> u64 {
-        if self.seq <= mark { self.weight() } else { self.base }
-    }
-
-    fn put(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.seq.to_be_bytes());
-        out.extend_from_slice(&self.base.to_be_bytes());
+        weight(self.at(mark))
     }
 }
 
-/// Reads fixed-size fields from the front of a slice.
+/// The finalizer of SplitMix64, so that no two small sets of numbers have the same sum by chance. No version weighs
+/// nothing.
+fn weight(seq: u64) -> u64 {
+    if seq == 0 {
+        return 0;
+    }
+    let mut z = seq.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Seven bits in a byte, the lowest first; all but the last byte have the highest bit.
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Reads fields from the front of a slice.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -68,12 +82,22 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(crate) fn timestamp(&mut self) -> Option<Timestamp> {
-        self.array().map(|bytes| Timestamp::from_millis(i64::from_be_bytes(bytes)))
-    }
-
-    fn stamp(&mut self) -> Option<Stamp> {
-        Some(Stamp { seq: self.u64()?, base: self.u64()? })
+    /// What `put_number` wrote, and nothing else that would mean the same.
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let [byte] = self.array()?;
+            let bits = u64::from(byte & 0x7f);
+            let shifted = bits << shift;
+            if shifted >> shift != bits || (byte == 0 && shift > 0) {
+                return None;
+            }
+            number |= shifted;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
     }
 }
 
@@ -102,11 +126,14 @@ impl<'a> Record<'a> {
 
     pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let names = self.names.as_flattened();
-        let mut out = Vec::with_capacity(HEAD + names.len() + SUM + self.value.len());
+        let mut out = Vec::with_capacity(MAX_HEAD + names.len() + SUM + self.value.len());
         out.push(FORMAT);
         out.extend_from_slice(self.commit.as_bytes());
-        out.extend_from_slice(&self.purge_at.as_millis().to_be_bytes());
-        self.stamp.put(&mut out);
+        let purge_at = self.purge_at.as_millis();
+        // The sign is the lowest bit, so that what is near the epoch on either side is short.
+        put_number(&mut out, ((purge_at << 1) ^ (purge_at >> 63)) as u64);
+        put_number(&mut out, self.stamp.seq);
+        put_number(&mut out, self.stamp.seq.wrapping_sub(self.stamp.base));
         out.push(self.names.len() as u8);
         out.extend_from_slice(names);
         let sum = checksum(&[key, &out, self.value]);
@@ -122,11 +149,13 @@ impl<'a> Record<'a> {
             return None;
         };
         let commit = CommitId::from_bytes(reader.array()?);
-        let purge_at = reader.timestamp()?;
-        let stamp = reader.stamp()?;
+        let purge_at = reader.number()?;
+        let purge_at = Timestamp::from_millis((purge_at >> 1) as i64 ^ -((purge_at & 1) as i64));
+        let seq = reader.number()?;
+        let stamp = Stamp { seq, base: seq.wrapping_sub(reader.number()?) };
         let [count] = reader.array()?;
         let names = reader.bytes(usize::from(count) * size_of::<NameId>())?;
-        let signed = bytes.get(..HEAD + names.len())?;
+        let signed = bytes.get(..bytes.len() - reader.0.len())?;
         let (names, []) = names.as_chunks() else {
             return None;
         };
@@ -160,7 +189,7 @@ mod tests {
             commit: CommitId::from_bytes([3; 16]),
             purge_at: Timestamp::from_millis(-5),
             stamp: STAMP,
-            names: &[[5; 16], [6; 16]],
+            names: &[[5; 8], [6; 8]],
             value: b"value",
         };
         let bytes = record.encode(b"key");
@@ -176,22 +205,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_version_without_predecessor_weighs_nothing_before_it() {
+        let [first, second] = [Stamp { seq: 5, base: 0 }, Stamp { seq: 9, base: 5 }];
+        assert_eq!([4, 5, 8, 9].map(|mark| first.at(mark)), [0, 5, 5, 5]);
+        assert_eq!([5, 8, 9].map(|mark| second.at(mark)), [5, 5, 9]);
+        assert_eq!(first.weight_at(4), 0);
+        assert_eq!(second.weight_at(8), first.weight());
+        assert_ne!(first.weight(), second.weight());
+    }
+
     proptest! {
         /// A sum can be right by accident: whatever stands under one is read as it is written, or not at all.
         #[test]
         fn whatever_stands_under_a_right_sum_is_what_would_be_written(
-            mut head: [u8; HEAD], names in 0..3_u8, rest: Vec<u8>, key: Vec<u8>, cut in 0..HEAD + SUM
+            commit: [u8; 16], numbers in proptest::collection::vec(0..=255_u8, 3..12), names in 0..3_u8, rest: Vec<u8>,
+            key: Vec<u8>
         ) {
-            head[0] = if head[0] < 250 { FORMAT } else { head[0] };
-            head[HEAD - 1] = names;
-            let (names, value) = rest.split_at(rest.len().min(usize::from(names) * 16));
-            let sum = checksum(&[&key, &head, names, value]);
-            let bytes = [&head[..], names, &sum, value].concat();
-            let read = Record::decode(&key, &bytes);
-            let complete = names.len() == usize::from(head[HEAD - 1]) * 16;
-            prop_assert_eq!(read.is_some(), head[0] == FORMAT && complete);
-            prop_assert!(read.is_none_or(|record| record.encode(&key) == bytes));
-            prop_assert_eq!(Record::decode(&key, &bytes[..cut]), None);
+            let head = [&[FORMAT][..], &commit, &numbers, &[names]].concat();
+            for end in head.len()..=head.len() + rest.len() {
+                let (names, value) = rest.split_at(end - head.len());
+                let sum = checksum(&[&key, &head, names, value]);
+                let bytes = [&head[..], names, &sum, value].concat();
+                let read = Record::decode(&key, &bytes);
+                prop_assert!(read.is_none_or(|record| record.encode(&key) == bytes));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            commit: [u8; 16], purge_at: i64, seq: u64, base: u64, names: Vec<NameId>, value: Vec<u8>, key: Vec<u8>
+        ) {
+            let record = Record {
+                commit: CommitId::from_bytes(commit),
+                purge_at: Timestamp::from_millis(purge_at),
+                stamp: Stamp { seq, base },
+                names: &names,
+                value: &value,
+            };
+            let bytes = record.encode(&key);
+            prop_assert_eq!(Record::decode(&key, &bytes), Some(record));
+            for len in 0..bytes.len() {
+                prop_assert_eq!(Record::decode(&key, &bytes[..len]), None);
+            }
         }
     }
 }

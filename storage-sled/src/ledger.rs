@@ -13,7 +13,7 @@
 //!
 //! At open the marks are checked. A mark older than the noted one: the end of the log is gone. A sum
 //! that differs: something before the mark is gone. What was written *after* the mark may rightly be
-//! there or not, so each version remembers what its predecessor at the mark weighed.
+//! there or not, so each version remembers which one was current at the mark.
 //!
 //! A removal leaves nothing behind that could remember. It is announced instead: a mark lists what
 //! is about to be removed, then it is removed, then the next mark is made, with no commit between.

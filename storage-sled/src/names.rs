@@ -13,7 +13,7 @@ use sled::IVec;
 
 /// A digest of the name of an index. (A name that had the same would list records that do not belong to it, which
 /// whoever lists an index has to expect.)
-pub(crate) type NameId = [u8; 16];
+pub(crate) type NameId = [u8; 8];
 
 pub(crate) fn name_id(name: &str) -> NameId {
     Sha256::digest(name).first_chunk().copied().unwrap_or_default()
