@@ -8,37 +8,48 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use crate::connect::{connection, settings};
 
 /// The commands that are under way to a node.
 pub(crate) struct Places {
-    free: Semaphore,
+    taken: AtomicUsize,
     all: usize,
+}
+
+/// One of them, until it is dropped.
+pub(crate) struct Place<'a>(&'a Places);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// With fewer there is nothing to gather, and another thread may be woken for nothing.
 const CROWD: usize = 8;
 
 impl Places {
-    pub(crate) fn new(all: usize) -> Self {
-        Self { free: Semaphore::new(all), all }
+    pub(crate) const fn new(all: usize) -> Self {
+        Self { taken: AtomicUsize::new(0), all }
     }
 
-    /// One of them; `None`: all are taken.
-    pub(crate) fn take(&self) -> Option<SemaphorePermit<'_>> {
-        self.free.try_acquire().ok()
+    /// `None`: all are taken.
+    pub(crate) fn take(&self) -> Option<Place<'_>> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        // Given back where it was one too many.
+        Some(Place(self)).filter(|_| before < self.all)
     }
 
     fn is_crowded(&self) -> bool {
-        self.all - self.free.available_permits() >= CROWD
+        self.taken.load(Ordering::Relaxed) >= CROWD
     }
 }
 
@@ -88,12 +99,22 @@ async fn gather(driver: impl Future<Output = ()>, places: Arc<Places>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::task::Context;
 
     use futures_util::task::noop_waker;
 
     use super::*;
+
+    #[test]
+    fn there_are_as_many_places_as_there_are() {
+        let places = Places::new(2);
+        let (first, second) = (places.take(), places.take());
+        assert!(first.is_some() && second.is_some() && places.take().is_none());
+        assert!(places.take().is_none());
+        drop(first);
+        assert!(places.take().is_some());
+    }
 
     /// How often the driver had its turn after each of four times that it was woken.
     fn turns(taken: usize) -> Vec<u32> {

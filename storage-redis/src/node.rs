@@ -1,5 +1,6 @@
 //! One primary, and the ways to it.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -111,7 +112,7 @@ impl Node {
                     return last(Box::pin(replies).await?, &self.name);
                 }
                 let mut connection = up.connected.connection.clone();
-                let reply = connection.send_packed_command(&command);
+                let reply = pin!(connection.send_packed_command(&command));
                 in_time(link, &up, &self.name, deadline, reply).await
             }
             Ways::Lanes { lanes, next } => {
@@ -207,7 +208,7 @@ async fn exchange(
     deadline: Instant,
 ) -> Result<Vec<Value>, Failure> {
     let mut connection = up.connected.connection.clone();
-    let replies = connection.send_packed_commands(pipeline, 0, pipeline.len());
+    let replies = pin!(connection.send_packed_commands(pipeline, 0, pipeline.len()));
     let replies = in_time(link, up, node, deadline, replies).await?;
     if replies.len() != pipeline.len() {
         link.suspect(up);
@@ -216,13 +217,13 @@ async fn exchange(
     Ok(replies)
 }
 
-/// What comes on this connection, if it comes until then.
+/// What comes on this connection, if it comes until then. A reply is waited for where it is: it is large.
 async fn in_time<T>(
     link: &Link,
     up: &Up,
     node: &str,
     deadline: Instant,
-    reply: impl Future<Output = RedisResult<T>>,
+    reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
 ) -> Result<T, Failure> {
     let failure = match tokio::time::timeout_at(deadline, reply).await {
         Ok(Ok(reply)) => return Ok(reply),

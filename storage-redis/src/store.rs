@@ -122,7 +122,8 @@ impl Storage for RedisStorage {
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
-        if let Some(problem) = self.report().forbids_commits() {
+        let problem = self.report.read().unwrap_or_else(PoisonError::into_inner).forbids_commits();
+        if let Some(problem) = problem {
             return Err(StorageError::unavailable(problem));
         }
         let name = self.redis.names.record(&commit.key);
