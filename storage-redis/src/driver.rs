@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
+use futures_util::future::select_ok;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 
 use crate::connect::{connection, settings};
@@ -73,7 +74,13 @@ pub(crate) async fn shared(
         return Ok((connection(client).await?, None));
     };
     let made = async {
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        let addresses = lookup_host((host.as_str(), *port)).await?;
+        // All at once, as the driver does it: one of them may be silent.
+        let attempts: Vec<_> = addresses.map(|it| Box::pin(TcpStream::connect(it))).collect();
+        if attempts.is_empty() {
+            return Err(std::io::Error::other("the name has no address").into());
+        }
+        let (stream, _) = select_ok(attempts).await?;
         stream.set_nodelay(true)?;
         MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings()).await
     };
