@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::contender::{Fatal, Ready};
@@ -14,7 +15,7 @@ const SERVER_CORE: &str = "0";
 /// The core of everything else: the driver, and Redis.
 const DRIVER_CORE: &str = "1";
 /// How long a process may take to begin.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that ends with this value.
 #[derive(Debug)]
@@ -35,7 +36,11 @@ impl Drop for Process {
 }
 
 /// Starts a contender on its core, and waits until it listens.
-pub fn contender(program: &Path, arguments: &[String]) -> Result<(Process, Ready), Fatal> {
+pub fn contender(
+    program: &Path,
+    arguments: &[String],
+    patience: Duration,
+) -> Result<(Process, Ready), Fatal> {
     let child = Command::new("taskset")
         .args(["-c", SERVER_CORE])
         .arg(program)
@@ -45,10 +50,16 @@ pub fn contender(program: &Path, arguments: &[String]) -> Result<(Process, Ready
         .spawn()?;
     let mut process = Process(child);
     let output = process.0.stdout.take().ok_or("no output")?;
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
-    let ready = serde_json::from_str(&line);
+    let (sender, line) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = sender.send(BufReader::new(output).read_line(&mut line).map(|_| line));
+    });
     let name = program.display();
+    let line = line.recv_timeout(patience);
+    let line =
+        line.map_err(|_| format!("{name} {arguments:?} did not start in {patience:?}"))??;
+    let ready = serde_json::from_str(&line);
     let ready =
         ready.map_err(|error| format!("{name} {arguments:?} did not start: {error} {line}"))?;
     Ok((process, ready))

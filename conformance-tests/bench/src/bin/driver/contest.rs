@@ -10,7 +10,7 @@ use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready};
 
 use crate::results::{Failure, Results, Sample};
 use grantor_bench::load::{Load, Measured, Server, run};
-use grantor_bench::process::{Process, contender, redis};
+use grantor_bench::process::{self, Process, contender, redis};
 use grantor_bench::requests::{Issued, Request, Requests};
 
 pub(crate) const BARE: &str = "bare axum";
@@ -109,7 +109,7 @@ impl Contender {
                 Some(process)
             }
         };
-        let (process, ready) = contender(&entry.program, &entry.arguments)?;
+        let (process, ready) = contender(&entry.program, &entry.arguments, process::PATIENCE)?;
         writeln!(std::io::stderr(), "{}: process {}", entry.name, process.pid())?;
         let (rotated, issued) = Default::default();
         Ok(Self { name: entry.name, process, ready, redis, rotated, issued })

@@ -10,11 +10,16 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use grantor_bench::contender::Fatal;
 use grantor_bench::{machine, readme};
 
 use crate::one::{Made, Outcome, Store};
+
+/// How long one measurement may take, and how much longer for each grant.
+const PATIENCE: Duration = Duration::from_secs(300);
+const GRANT_PATIENCE: Duration = Duration::from_micros(300);
 
 /// What was asked for.
 #[derive(Debug)]
@@ -69,7 +74,7 @@ fn options() -> Result<Options, Fatal> {
 
 /// One measurement in a process of its own: nothing that was there before is in its memory.
 fn apart(options: &Options, store: Store, grants: u64, made: Made) -> Result<Outcome, Fatal> {
-    let output = Command::new("taskset")
+    let mut child = Command::new("taskset")
         .args(["-c", "0"])
         .arg(std::env::current_exe()?)
         .args(["--one", store.name(), &grants.to_string(), made.name(), "--place"])
@@ -80,12 +85,26 @@ fn apart(options: &Options, store: Store, grants: u64, made: Made) -> Result<Out
                 .iter()
                 .flat_map(|bytes| ["--sled-cache".to_owned(), (bytes >> 20).to_string()]),
         )
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("{} {grants} {}: {}", store.name(), made.name(), output.status).into());
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (began, patience) = (Instant::now(), PATIENCE + GRANT_PATIENCE * u32::try_from(grants)?);
+    // What it says at its end fits into a pipe.
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if began.elapsed() > patience {
+            child.kill()?;
+            break child.wait()?;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if !status.success() {
+        let took = began.elapsed().as_secs();
+        let what = format!("{} {grants} {}", store.name(), made.name());
+        return Err(format!("{what}: {status} after {took} of {} s", patience.as_secs()).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(serde_json::from_reader(child.stdout.ok_or("no output")?)?)
 }
 
 fn measure_all(options: &Options) -> Result<bool, Fatal> {

@@ -133,28 +133,26 @@ fn spaces(outcomes: &[Outcome]) -> String {
 
 fn sweeps(outcomes: &[Outcome]) -> String {
     let mut text = "\n### The sweep, where one record in eleven is past its time\n\n\
-         | store | grants | examined | removed | CPU of one removed, us | of that of one issued, by client_credentials | \
-         a step: p50, ms | p99 | longest |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         | store | grants | examined | removed | removed in a second of CPU | issued in one, by client_credentials | \
+         removed / issued | a step: p50, ms | p99 | longest |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for one in outcomes {
         let Some(swept) = &one.sweeping else { continue };
-        let made = one.costs.iter().find(|cost| cost.request == ISSUED);
-        let made = made.map(|cost| cost.server + cost.redis).unwrap_or(f64::NAN);
+        let issued = one.costs.iter().find(|cost| cost.request == ISSUED);
+        let issued = issued.map_or(f64::NAN, |cost| cost.server + cost.redis);
         let removed = swept.cpu_per_removed + swept.redis_per_removed;
+        let behind = removed > issued && one.store != Store::Redis;
         text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
+            "| {} | {} | {} | {} | {:.0} | {:.0} | {:.2}{} | {:.2} | {:.2} | {:.2} |\n",
             one.store.name(),
             grouped(one.grants),
             grouped(swept.examined as u64),
             grouped(swept.removed as u64),
-            match one.store {
-                Store::Redis => {
-                    format!("{:.1} + {:.1}", swept.cpu_per_removed, swept.redis_per_removed)
-                }
-                Store::Memory | Store::Sled => format!("{:.1}", swept.cpu_per_removed),
-            },
-            removed / made,
+            1e6 / removed,
+            1e6 / issued,
+            issued / removed,
+            if behind { " **short**" } else { "" },
             swept.step_p50,
             swept.step_p99,
             swept.step_longest,

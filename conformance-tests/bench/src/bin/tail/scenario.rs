@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use grantor_bench::contender::Fatal;
 use grantor_bench::fill::refresh_token;
-use grantor_bench::process::{Process, Scheduled, contender, redis_at, scheduled};
+use grantor_bench::process::{PATIENCE, Process, Scheduled, contender, redis_at, scheduled};
 use serde::Serialize;
 
 use crate::client::{Kind, Sample, Sender};
@@ -80,6 +80,8 @@ const LOGIN_CONNECTIONS: u64 = 8;
 pub(crate) const LOGINS: f64 = 50.0;
 /// Other writes.
 pub(crate) const WRITES: f64 = 6000.0;
+/// How long one grant may take to be written before the server listens.
+const GRANT_PATIENCE: Duration = Duration::from_micros(500);
 /// Before anything counts.
 const WARM: Duration = Duration::from_millis(500);
 
@@ -182,7 +184,8 @@ pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Ou
         arguments.push("sweep".to_owned());
     }
     let program = std::env::current_exe()?.with_file_name("grantor-tail");
-    let (process, ready) = contender(&program, &arguments)?;
+    let (process, ready) =
+        contender(&program, &arguments, PATIENCE + GRANT_PATIENCE * u32::try_from(grants)?)?;
 
     let begin = Instant::now() + Duration::from_millis(100);
     let measured = begin + WARM;
