@@ -1,6 +1,5 @@
 //! The reference: the contract in its plainest form, for tests and for servers that may forget.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
@@ -9,61 +8,120 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Commit, CommitOutcome, Cursor, Durability, Index, Key, Listing, Page, Promises, Storage,
-    StorageError, Stored, Swept,
+    Commit, CommitId, CommitOutcome, Cursor, Durability, Index, Key, Kind, Listing, Page, Promises,
+    Storage, StorageError, Stored, Swept,
 };
 use crate::model::Timestamp;
 
 /// A store that lives and dies with the process.
 ///
 /// Records are spread over shards by key, each an ordered map behind its own lock. An ordered map
-/// grows a node at a time, so no request ever waits for a table of millions to be rehashed.
+/// grows a node at a time, so no request ever waits for a table of millions to be rehashed; there are so
+/// many shards that each stays flat.
 pub struct MemoryStorage {
     shards: Box<[Mutex<Shard>]>,
-    /// Index name to keys. Where both locks are held, this one was taken first.
-    indexes: Mutex<BTreeMap<Index, BTreeSet<Key>>>,
+    /// Where this lock and that of a shard are both held, this one was taken first.
+    indexes: Mutex<BTreeSet<(Index, Key)>>,
 }
 
-type Shard = BTreeMap<Box<[u8]>, Slot>;
+type Shard = BTreeMap<Key, Slot>;
 
 struct Slot {
-    stored: Stored,
-    /// The index entries that commits of this record introduced.
-    indexes: Vec<Index>,
+    commit: CommitId,
+    purge_at: Timestamp,
+    value: Box<[u8]>,
+    indexes: Introduced,
 }
 
-const SHARDS: usize = 64;
+/// The index entries that commits of a record introduced: hardly ever more than one.
+#[derive(Default)]
+enum Introduced {
+    #[default]
+    None,
+    One(Index),
+    Several(Box<[Index]>),
+}
+
+impl Introduced {
+    fn as_slice(&self) -> &[Index] {
+        match self {
+            Self::None => &[],
+            Self::One(index) => std::slice::from_ref(index),
+            Self::Several(indexes) => indexes,
+        }
+    }
+
+    fn and(&self, more: Vec<Index>) -> Self {
+        let mut all: Vec<Index> = self.as_slice().iter().cloned().chain(more).collect();
+        match (all.pop(), all.is_empty()) {
+            (None, _) => Self::None,
+            (Some(only), true) => Self::One(only),
+            (Some(last), false) => {
+                all.push(last);
+                Self::Several(all.into())
+            }
+        }
+    }
+}
+
+const SHARDS: u16 = 4096;
 
 impl MemoryStorage {
     /// An empty store.
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), indexes: Mutex::default() }
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, indexes: Mutex::default() }
     }
 
-    fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
-        let at = crc32fast::hash(key) as usize % SHARDS;
+    fn shard(&self, key: &Key) -> &Mutex<Shard> {
+        let at = crc32fast::hash(key.id()) as usize % usize::from(SHARDS);
         #[expect(clippy::indexing_slicing, reason = "there are SHARDS shards")]
         &self.shards[at]
     }
 
-    /// Keys of all shards after `after`, `limit` at most, in order.
-    fn keys_after(&self, after: &[u8], prefix: Option<u8>, limit: usize) -> Vec<Box<[u8]>> {
+    /// Goes over keys, `limit` at most, shard by shard and in order within each, from where `after`
+    /// says. Returns where to go on.
+    fn walk(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+        mut visit: impl FnMut(&mut Vec<Key>, &Shard, Bound<&Key>, usize),
+    ) -> (Vec<Key>, Option<Cursor>) {
+        let place = after.and_then(Place::read);
+        let (first, mut after) = place.map_or((0, None), |place| (place.shard, place.after));
         let mut keys = Vec::new();
-        for shard in &self.shards {
-            let shard = lock(shard);
-            let range = (Bound::Excluded(after), Bound::Unbounded);
-            keys.extend(
-                shard
-                    .range::<[u8], _>(range)
-                    .map(|(key, _)| key)
-                    .take_while(|key| prefix.is_none_or(|byte| key.first() == Some(&byte)))
-                    .take(limit)
-                    .cloned(),
-            );
+        for (number, shard) in (0..SHARDS).zip(&self.shards).skip(usize::from(first)) {
+            let from = after.take();
+            let from = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let room = limit.saturating_sub(keys.len());
+            let before = keys.len();
+            visit(&mut keys, &lock(shard), from, room);
+            if keys.len() - before == room {
+                let next = Place { shard: number, after: keys.last().cloned() };
+                return (keys, Some(next.write()));
+            }
         }
-        keys.sort_unstable();
-        keys.truncate(limit);
-        keys
+        (keys, None)
+    }
+}
+
+/// How far a walk is.
+struct Place {
+    shard: u16,
+    /// The last key that was visited there.
+    after: Option<Key>,
+}
+
+impl Place {
+    fn read(cursor: &Cursor) -> Option<Self> {
+        let (shard, key) = cursor.0.split_first_chunk()?;
+        Some(Self { shard: u16::from_be_bytes(*shard), after: Key::from_bytes(key) })
+    }
+
+    fn write(&self) -> Cursor {
+        let mut bytes = self.shard.to_be_bytes().to_vec();
+        bytes.extend(self.after.iter().flat_map(Key::to_bytes));
+        Cursor(bytes)
     }
 }
 
@@ -92,37 +150,44 @@ impl Storage for MemoryStorage {
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
-        Ok(keys
-            .iter()
-            .map(|key| {
-                let key = key.to_bytes();
-                lock(self.shard(&key)).get(key.as_slice()).map(|slot| slot.stored.clone())
-            })
-            .collect())
+        let load = |key| {
+            let shard = lock(self.shard(key));
+            let Slot { commit, value, purge_at, .. } = shard.get(key)?;
+            Some(Stored { commit: *commit, value: value.to_vec(), purge_at: *purge_at })
+        };
+        Ok(keys.iter().map(load).collect())
     }
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
         let Commit { key, expect, id, record } = commit;
         // Held until the record is written, so that a sweep cannot take the entry in between.
         let mut indexes = (!record.indexes.is_empty()).then(|| lock(&self.indexes));
-        let bytes = key.to_bytes();
-        let mut shard = lock(self.shard(&bytes));
-        let mut introduced = match shard.get_mut(bytes.as_slice()) {
-            Some(slot) if slot.stored.commit == id => return Ok(CommitOutcome::Applied),
-            found if found.as_ref().map(|slot| slot.stored.commit) != expect => {
+        let mut shard = lock(self.shard(&key));
+        let found = shard.get_mut(&key);
+        match &found {
+            Some(slot) if slot.commit == id => return Ok(CommitOutcome::Applied),
+            found if found.as_ref().map(|slot| slot.commit) != expect => {
                 return Ok(CommitOutcome::Conflict);
             }
-            Some(slot) => std::mem::take(&mut slot.indexes),
-            None => Vec::new(),
-        };
+            _ => {}
+        }
         if let Some(indexes) = &mut indexes {
-            for index in record.indexes {
-                indexes.entry(index.clone()).or_default().insert(key.clone());
-                introduced.push(index);
+            let entries = record.indexes.iter().map(|index| (index.clone(), key.clone()));
+            indexes.extend(entries);
+        }
+        let (value, purge_at) = (record.value.into(), record.purge_at);
+        match found {
+            Some(slot) => {
+                if !record.indexes.is_empty() {
+                    slot.indexes = slot.indexes.and(record.indexes);
+                }
+                (slot.commit, slot.purge_at, slot.value) = (id, purge_at, value);
+            }
+            None => {
+                let indexes = Introduced::None.and(record.indexes);
+                shard.insert(key, Slot { commit: id, purge_at, value, indexes });
             }
         }
-        let stored = Stored { commit: id, value: record.value, purge_at: record.purge_at };
-        shard.insert(bytes.into(), Slot { stored, indexes: introduced });
         Ok(CommitOutcome::Applied)
     }
 
@@ -133,28 +198,33 @@ impl Storage for MemoryStorage {
         limit: usize,
     ) -> Result<Page, StorageError> {
         let limit = limit.max(1);
-        let after = after.map(|cursor| cursor.0.as_slice());
-        let keys: Vec<Key> = match listing {
+        match listing {
             Listing::Kind(kind) => {
-                let start = [kind.as_byte()];
-                self.keys_after(after.unwrap_or(&start), Some(kind.as_byte()), limit)
-                    .iter()
-                    .filter_map(|key| Key::from_bytes(key))
-                    .collect()
+                let (keys, next) = self.walk(after, limit, |keys, shard, from, room| {
+                    let begin = Key::of(*kind, &[]);
+                    let from = if matches!(from, Bound::Unbounded) {
+                        Bound::Included(&begin)
+                    } else {
+                        from
+                    };
+                    let found = shard.range((from, Bound::Unbounded)).map(|(key, _)| key);
+                    keys.extend(found.take_while(|key| key.kind() == *kind).take(room).cloned());
+                });
+                Ok(Page { keys, next })
             }
             Listing::Index(index) => {
+                let after = after.and_then(|cursor| Key::from_bytes(&cursor.0));
+                // Before every key.
+                let after = after.unwrap_or_else(|| Key::of(Kind::Client, &[]));
                 let indexes = lock(&self.indexes);
-                let after = after.and_then(Key::from_bytes);
-                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-                indexes
-                    .get(index)
-                    .map(|keys| keys.range((from, Bound::Unbounded)).take(limit).cloned().collect())
-                    .unwrap_or_default()
+                let from = (Bound::Excluded((index.clone(), after)), Bound::Unbounded);
+                let found = indexes.range(from).take_while(|(name, _)| name == index);
+                let keys: Vec<Key> = found.take(limit).map(|(_, key)| key.clone()).collect();
+                let next = if keys.len() < limit { None } else { keys.last() };
+                let next = next.map(|key| Cursor(key.to_bytes()));
+                Ok(Page { keys, next })
             }
-        };
-        let next = if keys.len() < limit { None } else { keys.last() };
-        let next = next.map(|key| Cursor(key.to_bytes()));
-        Ok(Page { keys, next })
+        }
     }
 
     async fn sweep(
@@ -163,31 +233,26 @@ impl Storage for MemoryStorage {
         after: Option<&Cursor>,
         budget: usize,
     ) -> Result<Swept, StorageError> {
-        let budget = budget.max(1);
-        let start = after.map_or(&[][..], |cursor| cursor.0.as_slice());
-        let keys = self.keys_after(start, None, budget);
-        let mut swept = Swept { examined: keys.len(), removed: 0, next: None };
-        for key in &keys {
-            let mut indexes = lock(&self.indexes);
-            let mut shard = lock(self.shard(key));
-            if !shard.get(key).is_some_and(|slot| slot.stored.purge_at.has_passed(now)) {
-                continue;
-            }
-            swept.removed += 1;
-            let Some((slot, key)) = shard.remove(key).zip(Key::from_bytes(key)) else {
-                continue;
-            };
-            for index in slot.indexes {
-                if let Entry::Occupied(mut entry) = indexes.entry(index) {
-                    entry.get_mut().remove(&key);
-                    if entry.get().is_empty() {
-                        entry.remove();
-                    }
+        let mut expired = Vec::new();
+        let (examined, next) = self.walk(after, budget.max(1), |keys, shard, from, room| {
+            for (key, slot) in shard.range((from, Bound::Unbounded)).take(room) {
+                keys.push(key.clone());
+                if slot.purge_at.has_passed(now) {
+                    expired.push(key.clone());
                 }
             }
-        }
-        if keys.len() == budget {
-            swept.next = keys.last().map(|key| Cursor(key.to_vec()));
+        });
+        let mut swept = Swept { examined: examined.len(), removed: 0, next };
+        for key in expired {
+            let mut indexes = lock(&self.indexes);
+            let mut shard = lock(self.shard(&key));
+            // It may have been replaced since.
+            let stands = shard.get(&key).is_none_or(|slot| !slot.purge_at.has_passed(now));
+            let Some(slot) = (if stands { None } else { shard.remove(&key) }) else { continue };
+            swept.removed += 1;
+            for index in slot.indexes.as_slice() {
+                indexes.remove(&(index.clone(), key.clone()));
+            }
         }
         Ok(swept)
     }

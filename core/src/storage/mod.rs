@@ -12,6 +12,7 @@ pub(crate) mod moment;
 mod record;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::id::Id;
 pub use self::memory::MemoryStorage;
 pub use self::record::{Loaded, Record};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, read_text};
 
 /// A store of records. See the [module documentation](self) for the contract, clause by clause.
 ///
@@ -178,9 +179,10 @@ impl fmt::Debug for Key {
 /// The name of a secondary index, such as "the grants of this user".
 ///
 /// At most 96 bytes of `a-z 0-9 :` and hexadecimal digits: never text that came from outside.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Index(Box<str>);
+///
+/// Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Index(Arc<str>);
 
 impl Index {
     /// The longest name, in bytes.
@@ -193,13 +195,26 @@ impl Index {
             .then(|| Self(name.into()))
     }
 
-    pub(crate) fn of(prefix: &str, digest: &str) -> Self {
-        Self(format!("{prefix}:{digest}").into())
+    /// For names that are made here.
+    pub(crate) fn of(name: &str) -> Self {
+        Self(name.into())
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Index {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Index {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, |text| Self::new(text).ok_or("not the name of an index"))
     }
 }
 
