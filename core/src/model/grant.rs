@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, CodeChallenge, RecordId, ScopeSet, Secret, SecretHash, Subject, Timestamp};
+use super::{
+    ClientId, CodeChallenge, HashPrefix, RecordId, ScopeSet, Secret, SecretHash, Subject, Timestamp,
+};
 
 /// One authorization. Its states, and who moves it, are drawn in
 /// [`protocol`](crate::protocol#the-life-of-an-authorization).
 ///
-/// Field names are short in storage, since there may be millions of these.
+/// In a record its fields stand in their order and without their names, since there may be millions of
+/// these: a field is only ever added at the end of a type, with a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its record.
@@ -16,7 +19,7 @@ pub struct Grant {
     #[serde(rename = "c")]
     pub client_id: ClientId,
     /// The client's [`epoch`](super::Client::epoch) when this began.
-    #[serde(rename = "e", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "e", default)]
     pub client_epoch: u32,
     /// When it began.
     #[serde(rename = "t")]
@@ -24,12 +27,6 @@ pub struct Grant {
     /// Where it stands.
     #[serde(rename = "s")]
     pub state: GrantState,
-}
-
-/// What most records have is not written.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(epoch: &u32) -> bool {
-    *epoch == 0
 }
 
 /// Where an authorization stands. Each state holds what is true in it and nothing else.
@@ -65,25 +62,25 @@ pub struct PendingAuthorization {
     #[serde(rename = "us")]
     pub redirect_uri_sent: bool,
     /// The client's `state`, to be returned unchanged.
-    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "st", default)]
     pub state: Option<String>,
     /// What the client asks for.
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// PKCE; `None` only for a client of the plain RFC 6749 profile.
-    #[serde(rename = "ch", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ch", default)]
     pub challenge: Option<CodeChallenge>,
     /// What the client wants the user to be asked.
     #[serde(rename = "pr", default)]
     pub prompt: Prompt,
     /// The longest time since the user last signed in, in seconds.
-    #[serde(rename = "ma", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ma", default)]
     pub max_age: Option<u64>,
     /// Whom the client believes to be signing in.
-    #[serde(rename = "lh", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lh", default)]
     pub login_hint: Option<String>,
     /// The languages that the client asks for, best first.
-    #[serde(rename = "ui", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ui", default)]
     pub ui_locales: Option<String>,
     /// When it began: a `prompt=login` is answered by a sign-in after this.
     #[serde(rename = "t")]
@@ -123,10 +120,10 @@ pub struct CodeIssued {
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
-    #[serde(rename = "ce", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "ce", default)]
     pub consent_epoch: u32,
     /// The [`epoch`](super::RevokedSubject::epoch) of the user when it was allowed.
-    #[serde(rename = "se", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "se", default)]
     pub subject_epoch: u32,
     /// What must be shown to redeem the code.
     #[serde(rename = "p")]
@@ -136,13 +133,13 @@ pub struct CodeIssued {
     #[serde(rename = "u")]
     pub redirect_uri: String,
     /// The client's `state`.
-    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "st", default)]
     pub state: Option<String>,
     /// The interaction that produced it; `None` when no page was shown.
-    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "i", default)]
     pub interaction: Option<SecretHash>,
     /// The browser it was begun in.
-    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "b", default)]
     pub browser: Option<SecretHash>,
     /// When the code stops working.
     #[serde(rename = "x")]
@@ -154,15 +151,13 @@ pub struct CodeIssued {
 
 /// What a code is bound to (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
 ///
-/// It outlives the code inside an [`Active`] grant: a replay revokes only if the replayer can show
-/// all of it (OAuth 2.1 section 7.5.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeProof {
     /// The hash of the code's secret.
     #[serde(rename = "h")]
     pub code: SecretHash,
     /// The challenge, where one was sent.
-    #[serde(rename = "ch", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ch", default)]
     pub challenge: Option<CodeChallenge>,
     /// The hash of the redirection URI that the code was sent to.
     #[serde(rename = "u")]
@@ -172,26 +167,44 @@ pub struct CodeProof {
     pub redirect_uri_sent: bool,
 }
 
+/// What a redeemed code was bound to: a replay revokes only if the replayer can show all of it
+/// (OAuth 2.1 section 7.5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentProof {
+    /// As [`CodeProof::code`].
+    #[serde(rename = "h")]
+    pub code: HashPrefix,
+    /// As [`CodeProof::challenge`].
+    #[serde(rename = "ch", default)]
+    pub challenge: Option<HashPrefix>,
+    /// As [`CodeProof::redirect_uri`].
+    #[serde(rename = "u")]
+    pub redirect_uri: HashPrefix,
+    /// As [`CodeProof::redirect_uri_sent`].
+    #[serde(rename = "us", default)]
+    pub redirect_uri_sent: bool,
+}
+
 /// An authorization whose tokens are out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Active {
     /// Who allowed; `None` for client credentials.
-    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "s", default)]
     pub subject: Option<Subject>,
     /// When that user signed in.
-    #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "at", default)]
     pub auth_time: Option<Timestamp>,
     /// What was allowed.
     #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The epoch of the consent it stands on.
-    #[serde(rename = "ce", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "ce", default)]
     pub consent_epoch: u32,
     /// What the redeemed code was bound to; `None` for client credentials.
-    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<CodeProof>,
+    #[serde(rename = "p", default)]
+    pub proof: Option<SpentProof>,
     /// The refresh token that is valid now.
-    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "r", default)]
     pub refresh: Option<RefreshToken>,
     /// The live access tokens, oldest first, [`Active::MAX_ACCESS_TOKENS`] at most.
     #[serde(rename = "a")]
@@ -224,7 +237,7 @@ pub struct RefreshToken {
     #[serde(rename = "x")]
     pub expires_at: Timestamp,
     /// The predecessor, while a retry with it gets the same answer.
-    #[serde(rename = "pv", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "pv", default)]
     pub previous: Option<PreviousRefreshToken>,
 }
 
@@ -254,7 +267,7 @@ pub struct AccessToken {
     pub hash: SecretHash,
     /// What it opens, where that is less than the whole authorization: bit *n* is the *n*th scope of
     /// the authorization, in byte order. An authorization has at most 64.
-    #[serde(rename = "sc", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "sc", default)]
     pub narrowed: Option<u64>,
     /// When it was issued.
     #[serde(rename = "t")]
@@ -274,7 +287,7 @@ pub struct Revocation {
     #[serde(rename = "t")]
     pub at: Timestamp,
     /// Whose authorization it was.
-    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "s", default)]
     pub subject: Option<Subject>,
 }
 
@@ -298,6 +311,18 @@ pub enum RevocationReason {
     TooManyGuesses,
     /// The user's password changed or the account was disabled.
     AccountChanged,
+}
+
+impl CodeProof {
+    /// As it is kept once the code is redeemed.
+    pub(crate) fn spent(&self) -> SpentProof {
+        SpentProof {
+            code: self.code.prefix(),
+            challenge: self.challenge.as_ref().map(CodeChallenge::prefix),
+            redirect_uri: self.redirect_uri.prefix(),
+            redirect_uri_sent: self.redirect_uri_sent,
+        }
+    }
 }
 
 impl Grant {

@@ -51,13 +51,21 @@ impl fmt::Debug for RecordId {
 
 impl Serialize for RecordId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_string())
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            super::bytes::serialize(&self.0, serializer)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for RecordId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text(deserializer, |text| Self::parse(text).ok_or("not a record id"))
+        if deserializer.is_human_readable() {
+            read_text(deserializer, |text| Self::parse(text).ok_or("not a record id"))
+        } else {
+            super::bytes::deserialize(deserializer).map(Self)
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub use self::client::{
 pub use self::consent::{Consent, ConsentState};
 pub use self::grant::{
     AccessToken, Active, CodeIssued, CodeProof, Grant, GrantState, PendingAuthorization,
-    PreviousRefreshToken, Prompt, RefreshToken, Revocation, RevocationReason,
+    PreviousRefreshToken, Prompt, RefreshToken, Revocation, RevocationReason, SpentProof,
 };
 pub use self::identifiers::{ClientId, InvalidClientId, InvalidSubject, RecordId, Subject};
 pub use self::issuer::{InvalidIssuer, Issuer};
@@ -32,7 +32,7 @@ pub use self::policy::{InvalidPolicy, Policy, RefreshPolicy, Rotation, ScopeDefi
 pub use self::redirect_uri::{InvalidRedirectUri, RedirectUri, RedirectUriKind};
 pub use self::revoked_subject::RevokedSubject;
 pub use self::scope::{InvalidScope, ScopeSet, ScopeToken};
-pub use self::secret::{Handle, HandleKind, Secret, SecretHash, SecretString};
+pub use self::secret::{Handle, HandleKind, HashPrefix, Secret, SecretHash, SecretString};
 pub use self::session::Session;
 pub use self::time::Timestamp;
 
@@ -110,13 +110,8 @@ where
 /// SHA-256 over length-prefixed parts, in hexadecimal: a fixed-length name for text that must not
 /// choose where a record lies.
 pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
-    use std::fmt::Write as _;
-
-    digest(parts).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let nibbles = digest(parts).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
 /// The same as bytes.

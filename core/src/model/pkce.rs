@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
+use super::HashPrefix;
 use super::hash::sha256;
 
 /// An S256 code challenge: SHA-256 of the verifier (RFC 7636 section 4.2).
@@ -30,6 +31,11 @@ impl CodeChallenge {
     /// The bytes, as they stand in a record.
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The first half.
+    pub(crate) fn prefix(&self) -> HashPrefix {
+        HashPrefix::of(&self.0)
     }
 
     /// Whether this is the verifier that the challenge was made from, in constant time.

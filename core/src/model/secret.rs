@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use super::hash::{Sha256, hmac_sha256, sha256};
+use super::hash::{HmacSha256, Sha256, sha256};
 use super::identifiers::RecordId;
 
 /// 256 secret bits. `Debug` never shows them, they are wiped when dropped, and the only comparison
@@ -35,6 +35,17 @@ impl Secret {
     #[must_use]
     pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Secret {
         Secret(mac(&self.0, label, context))
+    }
+
+    /// The same for several labels.
+    #[must_use]
+    pub(crate) fn derive_each<const N: usize>(
+        &self,
+        labels: [&str; N],
+        context: &[u8],
+    ) -> [Secret; N] {
+        let key = HmacSha256::new(&self.0);
+        labels.map(|label| Secret(key.of(&[label.as_bytes(), &[0], context])))
     }
 
     /// The block with this number of the bytes that follow from this secret.
@@ -69,7 +80,7 @@ impl fmt::Debug for Secret {
 /// HMAC-SHA256 over `label`, a zero byte and `context`. Labels hold no zero byte, so two uses of
 /// one key never meet.
 pub(crate) fn mac(key: &[u8], label: &str, context: &[u8]) -> [u8; 32] {
-    hmac_sha256(key, &[label.as_bytes(), &[0], context])
+    HmacSha256::new(key).of(&[label.as_bytes(), &[0], context])
 }
 
 /// SHA-256 of a secret: what a record keeps instead of it.
@@ -93,6 +104,11 @@ impl SecretHash {
     /// The bytes, as they stand in a record.
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The first half.
+    pub(crate) fn prefix(&self) -> HashPrefix {
+        HashPrefix::of(&self.0)
     }
 
     fn of_bytes(bytes: &[u8]) -> Self {
@@ -132,6 +148,50 @@ impl Serialize for SecretHash {
 }
 
 impl<'de> Deserialize<'de> for SecretHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::bytes::deserialize(deserializer).map(Self)
+    }
+}
+
+/// The first 128 bits of a hash, for what opens nothing: whoever matches a code that is spent can only
+/// end what it led to.
+#[derive(Clone, Copy)]
+pub struct HashPrefix([u8; 16]);
+
+impl HashPrefix {
+    pub(crate) fn of(hash: &[u8; 32]) -> Self {
+        let mut prefix = [0; 16];
+        prefix.copy_from_slice(hash.split_at(16).0);
+        Self(prefix)
+    }
+
+    /// Whether the two are of the same hash, in constant time.
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl PartialEq for HashPrefix {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other)
+    }
+}
+
+impl Eq for HashPrefix {}
+
+impl fmt::Debug for HashPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashPrefix(..)")
+    }
+}
+
+impl Serialize for HashPrefix {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        super::bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HashPrefix {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         super::bytes::deserialize(deserializer).map(Self)
     }

@@ -2,9 +2,9 @@
 //! RFC 7636 section 4.6).
 
 use crate::model::{
-    Account, Active, CodeIssued, CodeProof, CodeVerifier, Grant, GrantState, GrantType, Handle,
-    HandleKind, PendingAuthorization, RefreshToken, RevocationReason, ScopeSet, Secret, SecretHash,
-    Subject, Timestamp,
+    Account, Active, CodeChallenge, CodeIssued, CodeProof, CodeVerifier, Grant, GrantState,
+    GrantType, Handle, HandleKind, PendingAuthorization, RefreshToken, RevocationReason, ScopeSet,
+    Secret, SecretHash, SpentProof, Subject, Timestamp,
 };
 use crate::protocol::client_auth::VerifiedClient;
 use crate::protocol::token::{self, TokenResponse, check_standing, mint};
@@ -107,7 +107,7 @@ fn exchange(
         auth_time: Some(code.auth_time),
         scope: code.scope.clone(),
         consent_epoch: code.consent_epoch,
-        proof: Some(code.proof.clone()),
+        proof: Some(code.proof.spent()),
         refresh,
         access_tokens: vec![kept],
     }));
@@ -125,26 +125,63 @@ fn exchange(
     Decision::write(Record::Grant(next), event, reply)
 }
 
+/// What a code is bound to, or was.
+trait Bound {
+    fn is_for(&self, redirect_uri: &SecretHash) -> bool;
+    fn redirect_uri_sent(&self) -> bool;
+    /// `None` where there is no challenge.
+    fn accepts(&self) -> Option<impl Fn(&CodeVerifier<'_>) -> bool>;
+}
+
+impl Bound for CodeProof {
+    fn is_for(&self, redirect_uri: &SecretHash) -> bool {
+        self.redirect_uri.same(redirect_uri)
+    }
+    fn redirect_uri_sent(&self) -> bool {
+        self.redirect_uri_sent
+    }
+    fn accepts(&self) -> Option<impl Fn(&CodeVerifier<'_>) -> bool> {
+        self.challenge
+            .as_ref()
+            .map(|challenge| |verifier: &CodeVerifier<'_>| challenge.verify(verifier))
+    }
+}
+
+impl Bound for SpentProof {
+    fn is_for(&self, redirect_uri: &SecretHash) -> bool {
+        self.redirect_uri.same(&redirect_uri.prefix())
+    }
+    fn redirect_uri_sent(&self) -> bool {
+        self.redirect_uri_sent
+    }
+    fn accepts(&self) -> Option<impl Fn(&CodeVerifier<'_>) -> bool> {
+        let challenge = self.challenge?;
+        Some(move |verifier: &CodeVerifier<'_>| {
+            challenge.same(&CodeChallenge::of(verifier).prefix())
+        })
+    }
+}
+
 /// Whether the request shows all that the code was bound to.
-fn check_proof(proof: &CodeProof, request: &RedeemRequest) -> Result<(), Refusal> {
+fn check_proof(proof: &impl Bound, request: &RedeemRequest) -> Result<(), Refusal> {
     match &request.redirect_uri {
-        Some(uri) if !proof.redirect_uri.same(&SecretHash::of_text(uri)) => {
+        Some(uri) if !proof.is_for(&SecretHash::of_text(uri)) => {
             return Err(Refusal::RedirectUriMismatch);
         }
         // OAuth 2.1 section 4.1.3 no longer asks for it, since PKCE binds the code better; a code
         // without a challenge has only this.
-        None if proof.redirect_uri_sent && proof.challenge.is_none() => {
+        None if proof.redirect_uri_sent() && proof.accepts().is_none() => {
             return Err(Refusal::RedirectUriMismatch);
         }
         Some(_) | None => {}
     }
-    match (&proof.challenge, &request.code_verifier) {
+    match (proof.accepts(), &request.code_verifier) {
         (None, None) => Ok(()),
         (None, Some(_)) => Err(Refusal::VerifierWithoutChallenge),
         (Some(_), None) => Err(Refusal::VerifierMissing),
-        (Some(challenge), Some(verifier)) => {
+        (Some(accepts), Some(verifier)) => {
             let verifier = CodeVerifier::parse(verifier).ok_or(Refusal::VerifierMalformed)?;
-            if challenge.verify(&verifier) {
+            if accepts(&verifier) {
                 Ok(())
             } else {
                 Err(Refusal::VerifierWrong { guesses_left: 0 })
@@ -179,7 +216,8 @@ fn replay(
     ctx: Context<'_>,
 ) -> Decision<TokenResponse> {
     let proof = active.proof.as_ref();
-    let Some(proof) = proof.filter(|proof| proof.code.matches(&presented.secret)) else {
+    let shown = SecretHash::of(&presented.secret).prefix();
+    let Some(proof) = proof.filter(|proof| proof.code.same(&shown)) else {
         return Decision::refuse(Refusal::CodeUnknown);
     };
     if check_proof(proof, request).is_err() {

@@ -193,10 +193,8 @@ pub(crate) struct Successor {
 
 impl Successor {
     pub(crate) fn derive(presented: &Secret, family: &[u8; 16], nonce: &[u8; 16]) -> Self {
-        let refresh = presented.derive("grantor next refresh token", nonce);
-        Self {
-            refresh: RefreshToken::mark(family, &refresh),
-            access: presented.derive("grantor next access token", nonce),
-        }
+        let labels = ["grantor next refresh token", "grantor next access token"];
+        let [refresh, access] = presented.derive_each(labels, nonce);
+        Self { refresh: RefreshToken::mark(family, &refresh), access }
     }
 }

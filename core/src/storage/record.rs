@@ -1,7 +1,8 @@
 //! What stands in a record: the model as bytes, and the bytes as model.
 //!
-//! MessagePack with named fields: half the size of JSON for records full of hashes, readable by any
-//! MessagePack tool (and by the Lua inside Redis), and a reader skips fields that it does not know.
+//! MessagePack: half the size of JSON for records full of hashes, and readable by any MessagePack tool
+//! (and by the Lua inside Redis). Fields have their names, except in authorizations, of which there are
+//! millions: without names they are a fifth smaller and read in half the time.
 
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ impl Record {
         }
     }
 
+    pub(crate) fn as_client(&self) -> Option<&Client> {
+        match self {
+            Self::Client(client) => Some(client),
+            _ => None,
+        }
+    }
+
     /// When it may be removed from the store. Absence is always safe: no handle opens a record
     /// that is not there.
     pub fn purge_at(&self) -> Timestamp {
@@ -84,11 +92,23 @@ impl Record {
         }
     }
 
+    /// Whether this record has the index entries that `other` must have.
+    fn is_listed_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Grant(this), Self::Grant(other)) => {
+                other.subject().is_none() || this.subject() == other.subject()
+            }
+            _ => self.indexes() == other.indexes(),
+        }
+    }
+
     /// The record as the store takes it. `replaces` is what is there now: only index entries that
     /// it did not have already are introduced.
     pub fn to_new_record(&self, replaces: Option<&Record>) -> Result<NewRecord, StorageError> {
-        let known = replaces.map(Self::indexes).unwrap_or_default();
-        let indexes = self.indexes().into_iter().filter(|index| !known.contains(index)).collect();
+        let indexes = match replaces {
+            Some(replaces) if replaces.is_listed_as(self) => vec![],
+            _ => self.indexes(),
+        };
         let value = self.encode()?;
         if value.len() > NewRecord::MAX_VALUE_LEN {
             return Err(StorageError::unavailable("a record would exceed 16 KiB"));
@@ -101,7 +121,7 @@ impl Record {
         value.push(FORMAT);
         match self {
             Self::Client(client) => rmp_serde::encode::write_named(&mut value, client),
-            Self::Grant(grant) => rmp_serde::encode::write_named(&mut value, grant),
+            Self::Grant(grant) => rmp_serde::encode::write(&mut value, grant),
             Self::Consent(consent) => rmp_serde::encode::write_named(&mut value, consent),
             Self::Session(session) => rmp_serde::encode::write_named(&mut value, session),
             Self::RevokedSubject(revoked) => rmp_serde::encode::write_named(&mut value, revoked),
@@ -189,13 +209,14 @@ impl Key {
 impl Index {
     /// All clients.
     pub fn clients() -> Self {
-        Self("clients".into())
+        Self::of("clients")
     }
 
     /// Half of the digest: a store that keeps its keys in memory keeps one of these for every user, and
     /// 128 bits tell all of them apart.
     fn of_subject(prefix: &str, subject: &Subject) -> Self {
-        Self::of(prefix, subject.digest().get(..32).unwrap_or_default())
+        let digest = subject.digest();
+        Self::of(&format!("{prefix}:{}", digest.get(..32).unwrap_or_default()))
     }
 
     /// The authorizations of a user.

@@ -146,15 +146,18 @@ impl<'a> Redactor<'a> {
             *state = state.as_deref().map(Self::blank);
         }
         let mut bytes = record.encode().ok()?;
-        // 256 bits do not occur by accident, so this needs to know nothing about the record.
+        // 128 bits do not occur by accident, so this needs to know nothing about the record. Some hashes
+        // are kept whole, some only their first half.
         for (real, ours) in &self.exchanged {
+            let (half, _) = real.split_at(real.len() / 2);
             let mut from = 0;
-            while let Some(at) = bytes.get(from..).and_then(|rest| find(rest, real)) {
+            while let Some(at) = bytes.get(from..).and_then(|rest| find(rest, half)) {
                 from += at;
-                if let Some(place) = bytes.get_mut(from..from + real.len()) {
-                    place.copy_from_slice(ours);
-                }
-                from += real.len();
+                let whole = bytes.get(from..).is_some_and(|rest| rest.starts_with(real));
+                let len = if whole { real.len() } else { half.len() };
+                let place = bytes.get_mut(from..from + len).unwrap_or_default();
+                place.iter_mut().zip(ours).for_each(|(to, from)| *to = *from);
+                from += len;
             }
         }
         Some(bytes)
@@ -186,6 +189,6 @@ impl<'a> Redactor<'a> {
     }
 }
 
-fn find(bytes: &[u8], wanted: &[u8; 32]) -> Option<usize> {
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }

@@ -9,9 +9,9 @@ mod portable;
 mod ring;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use self::portable::{Sha256, hmac_sha256, sha256};
+pub(crate) use self::portable::{HmacSha256, Sha256, sha256};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use self::ring::{Sha256, hmac_sha256, sha256};
+pub(crate) use self::ring::{HmacSha256, Sha256, sha256};
 
 #[cfg(test)]
 mod tests {
@@ -33,7 +33,9 @@ mod tests {
             }
             prop_assert_eq!(one.finish(), other.finish());
             prop_assert_eq!(ring::sha256(&key), portable::sha256(&key));
-            prop_assert_eq!(ring::hmac_sha256(&key, &parts), portable::hmac_sha256(&key, &parts));
+            let (one, other) = (ring::HmacSha256::new(&key), portable::HmacSha256::new(&key));
+            prop_assert_eq!(one.of(&parts), other.of(&parts));
+            prop_assert_eq!(one.of(&[]), other.of(&[]), "and once more");
         }
     }
 
@@ -49,7 +51,7 @@ mod tests {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(
-            hex(ring::hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"])),
+            hex(ring::HmacSha256::new(b"Jefe").of(&[b"what do ya want ", b"for nothing?"])),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }

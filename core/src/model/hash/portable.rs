@@ -25,10 +25,22 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
-/// HMAC-SHA256 of the parts, one after the other.
-pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 section 2)")]
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("any length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
+/// HMAC-SHA256 under one key.
+pub(crate) struct HmacSha256(Hmac<sha2::Sha256>);
+
+impl HmacSha256 {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "HMAC takes a key of any length (RFC 2104 section 2)"
+        )]
+        Self(Hmac::new_from_slice(key).expect("any length"))
+    }
+
+    /// Of the parts, one after the other.
+    pub(crate) fn of(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
 }

@@ -24,13 +24,22 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     array(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// HMAC-SHA256 of the parts, one after the other.
-pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in parts {
-        context.update(part);
+/// HMAC-SHA256 under one key.
+pub(crate) struct HmacSha256(hmac::Key);
+
+impl HmacSha256 {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
-    array(context.sign().as_ref())
+
+    /// Of the parts, one after the other.
+    pub(crate) fn of(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        array(context.sign().as_ref())
+    }
 }
 
 fn array(bytes: &[u8]) -> [u8; 32] {
