@@ -13,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::AuthorizationServer;
 use grantor::model::{
-    Grant, GrantState, Handle, HandleKind, RecordId, Secret, SecretHash, SecretString, Subject,
+    Grant, GrantState, Handle, HandleKind, HashPrefix, RecordId, Secret, SecretHash, SecretString,
+    Subject,
 };
 use grantor::storage::{
     Commit, CommitId, CommitOutcome, Index, Key, Listing, Loaded, Record, Storage, StorageError,
@@ -64,7 +65,7 @@ pub fn refresh_token(number: u64) -> SecretString {
 struct Parts {
     id: RecordId,
     subject: Subject,
-    code: SecretHash,
+    code: HashPrefix,
     refresh: SecretHash,
     family: [u8; 16],
     access: SecretHash,
@@ -76,7 +77,7 @@ impl Parts {
         Ok(Self {
             id: id(number),
             subject: Subject::parse(user(user_number))?,
-            code: secret(b'c'),
+            code: secret(b'c').prefix(),
             refresh: secret(b'r'),
             family: head(&random(number, b'f')),
             access: secret(b'a'),

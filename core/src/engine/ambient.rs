@@ -109,12 +109,3 @@ pub trait TraceSink: fmt::Debug + Send + Sync + 'static {
     /// Takes a trace.
     async fn record(&self, trace: &Trace);
 }
-
-/// Keeps no audit log.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoAudit;
-
-#[async_trait]
-impl AuditSink for NoAudit {
-    async fn record(&self, _at: Timestamp, _event: &Event) {}
-}

@@ -46,11 +46,12 @@ impl AuthorizationServer {
         let client_id = request.client_id.as_deref().and_then(|id| ClientId::parse(id).ok());
         let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
         let facts = self.load(&keys).await?;
-        let known = facts.client(client_id.as_ref()).cloned();
+        let known = facts.loaded_client(client_id.as_ref());
         match self.begin(request, browser, client_id, facts).await {
             // From here on the client can be told, and can tell its user something better.
             Err(Error::Unavailable(cause)) => {
-                Err(self.tell_client(cause, authorize::unavailable(request, known.as_ref())).await)
+                let client = known.as_ref().and_then(|loaded| loaded.record.as_client());
+                Err(self.tell_client(cause, authorize::unavailable(request, client)).await)
             }
             answer => answer,
         }

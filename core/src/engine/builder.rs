@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::client_cache::ClientCache;
 use super::{
-    AuditSink, AuthorizationServer, Clock, EntropySource, ExtensionGrant, Inner, NoAudit,
-    RateLimit, TokenFormat, TraceSink, ambient, tokens,
+    AuditSink, AuthorizationServer, Clock, EntropySource, ExtensionGrant, Inner, RateLimit,
+    TokenFormat, TraceSink, ambient, tokens,
 };
 use crate::authenticator::Authenticator;
 use crate::model::{InvalidPolicy, InvalidScope, Issuer, Policy, ScopeDefinition, ScopeToken};
@@ -25,7 +25,7 @@ pub struct Builder {
     scopes: Result<(), InvalidScope>,
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    audit: Arc<dyn AuditSink>,
+    audit: Option<Arc<dyn AuditSink>>,
     traces: Option<Arc<dyn TraceSink>>,
     clock: Option<Arc<dyn Clock>>,
     entropy: Option<Arc<dyn EntropySource>>,
@@ -49,7 +49,7 @@ impl Builder {
             scopes: Ok(()),
             storage: None,
             authenticator: None,
-            audit: Arc::new(NoAudit),
+            audit: None,
             traces: None,
             clock: ambient::default_clock(),
             entropy: ambient::default_entropy(),
@@ -107,7 +107,7 @@ impl Builder {
 
     /// The audit log. Default: none.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
-        self.audit = Arc::new(sink);
+        self.audit = Some(Arc::new(sink));
         self
     }
 

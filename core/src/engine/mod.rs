@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::administration::{Connection, GrantSummary};
-pub use self::ambient::{AuditSink, Clock, EntropySource, NoAudit, TraceSink};
+pub use self::ambient::{AuditSink, Clock, EntropySource, TraceSink};
 #[cfg(feature = "system")]
 pub use self::ambient::{SystemClock, SystemEntropy};
 pub use self::authorization::Browser;
@@ -54,7 +54,7 @@ struct Inner {
     policy: Policy,
     storage: Arc<dyn Storage>,
     authenticator: Arc<dyn Authenticator>,
-    audit: Arc<dyn AuditSink>,
+    audit: Option<Arc<dyn AuditSink>>,
     traces: Option<Arc<dyn TraceSink>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn EntropySource>,

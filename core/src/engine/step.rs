@@ -119,10 +119,14 @@ impl Facts {
     }
 
     pub(crate) fn client(&self, id: Option<&ClientId>) -> Option<&Client> {
-        match self.record(&Key::client(id?))? {
-            Record::Client(client) => Some(client),
-            _ => None,
-        }
+        self.record(&Key::client(id?))?.as_client()
+    }
+
+    /// The same, for whoever needs it longer than the other facts.
+    pub(super) fn loaded_client(&self, id: Option<&ClientId>) -> Option<Arc<Loaded>> {
+        let key = Key::client(id?);
+        let (_, loaded) = self.found.iter().find(|(known, _)| *known == key)?;
+        loaded.clone()
     }
 
     pub(crate) fn grant(&self, key: &Key) -> Option<&Grant> {
@@ -320,9 +324,11 @@ impl AuthorizationServer {
                 return if attempts.left == 0 { Err(Unavailable::Contention) } else { Ok(None) };
             }
         }
-        let now = self.now();
-        for event in &decision.events {
-            self.inner.audit.record(now, event).await;
+        if let Some(audit) = &self.inner.audit {
+            let now = self.now();
+            for event in &decision.events {
+                audit.record(now, event).await;
+            }
         }
         Ok(Some(decision.outcome))
     }
@@ -370,6 +376,8 @@ impl AuthorizationServer {
     }
 
     pub(crate) async fn emit(&self, event: crate::protocol::Event) {
-        self.inner.audit.record(self.now(), &event).await;
+        if let Some(audit) = &self.inner.audit {
+            audit.record(self.now(), &event).await;
+        }
     }
 }

@@ -107,7 +107,7 @@ impl SecretHash {
     }
 
     /// The first half.
-    pub(crate) fn prefix(&self) -> HashPrefix {
+    pub fn prefix(&self) -> HashPrefix {
         HashPrefix::of(&self.0)
     }
 

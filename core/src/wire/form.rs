@@ -11,6 +11,8 @@ use crate::protocol::Refusal;
 /// The most parameters that one request may have. Extensions are ignored, not counted out; beyond
 /// this nobody is asking for a token.
 const MAX_PARAMETERS: usize = 128;
+/// As many as most requests have.
+const USUAL_PARAMETERS: usize = 8;
 /// The longest value that a parameter may have, in bytes.
 const MAX_VALUE_LEN: usize = 8 * 1024;
 
@@ -27,7 +29,7 @@ impl<'a> Form<'a> {
     /// becomes a replacement character. Here two readers of one request must never see two
     /// different requests, so both are errors.
     pub(super) fn parse(input: &'a [u8]) -> Result<Self, Refusal> {
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(if input.is_empty() { 0 } else { USUAL_PARAMETERS });
         for pair in input.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             if pairs.len() == MAX_PARAMETERS {
                 return Err(Refusal::TooManyParameters);

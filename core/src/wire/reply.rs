@@ -28,8 +28,8 @@ type Reply = Response<Bytes>;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// As long as the answer with two tokens and some scopes is, in bytes.
 const USUAL_BODY_LEN: usize = 320;
-/// Our own on an answer in JSON, and some that the framework adds.
-const USUAL_HEADERS: usize = 12;
+/// Our own on an answer in JSON, and the length that the server adds.
+const USUAL_HEADERS: usize = 6;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A successful token response (RFC 6749 section 5.1).
