@@ -13,7 +13,8 @@ use super::{
 /// these: a field is only ever added at the end of a type, with a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Its record.
+    /// Its record. In the record itself it is left out: it stands in its key.
+    #[serde(skip, default = "RecordId::elsewhere")]
     pub id: RecordId,
     /// Whose.
     #[serde(rename = "c")]

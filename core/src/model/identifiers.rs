@@ -25,6 +25,11 @@ impl RecordId {
         Self(bytes)
     }
 
+    /// Until what names the record has been looked at.
+    pub(crate) const fn elsewhere() -> Self {
+        Self([0; Self::LEN])
+    }
+
     /// The bytes, as they stand in a storage key.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0

@@ -64,7 +64,7 @@ impl Introduced {
     }
 }
 
-const SHARDS: u16 = 4096;
+const SHARDS: u16 = 1024;
 
 impl MemoryStorage {
     /// An empty store.

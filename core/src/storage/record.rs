@@ -130,8 +130,9 @@ impl Record {
         Ok(value)
     }
 
-    /// Reads a record of this kind.
-    pub fn decode(kind: Kind, value: &[u8]) -> Result<Self, StorageError> {
+    /// Reads the record that stands under `key`.
+    pub fn decode(key: &Key, value: &[u8]) -> Result<Self, StorageError> {
+        let kind = key.kind();
         let body = match value.split_first() {
             Some((&FORMAT, body)) => body,
             Some((format, _)) => {
@@ -143,7 +144,12 @@ impl Record {
         };
         match kind {
             Kind::Client => rmp_serde::from_slice(body).map(Self::Client),
-            Kind::Grant => rmp_serde::from_slice(body).map(Self::Grant),
+            Kind::Grant => {
+                let Ok(id) = key.id().try_into().map(RecordId::from_bytes) else {
+                    return Err(StorageError::damaged("no authorization has such a key"));
+                };
+                rmp_serde::from_slice(body).map(|grant| Self::Grant(Grant { id, ..grant }))
+            }
             Kind::Consent => rmp_serde::from_slice(body).map(Self::Consent),
             Kind::Session => rmp_serde::from_slice(body).map(Self::Session),
             Kind::RevokedSubject => rmp_serde::from_slice(body).map(Self::RevokedSubject),
@@ -170,7 +176,7 @@ pub struct Loaded {
 impl Loaded {
     /// Reads what a store returned for `key`.
     pub fn decode(key: &Key, stored: &Stored) -> Result<Self, StorageError> {
-        let record = Record::decode(key.kind(), &stored.value)?;
+        let record = Record::decode(key, &stored.value)?;
         Ok(Self { commit: stored.commit, record })
     }
 }

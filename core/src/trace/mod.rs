@@ -251,5 +251,5 @@ fn read_key(text: &str) -> Result<Key, InvalidTrace> {
 
 fn read_record(key: &Key, text: &str) -> Result<Record, InvalidTrace> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidTrace::Record)?;
-    Record::decode(key.kind(), &bytes).map_err(|_| InvalidTrace::Record)
+    Record::decode(key, &bytes).map_err(|_| InvalidTrace::Record)
 }

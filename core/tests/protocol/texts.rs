@@ -258,9 +258,12 @@ fn a_record_is_where_it_was_and_reads_what_was_written() {
     let (issued, _) = world.allowed(&registered.client);
     for record in [Record::Client(registered.client), Record::Grant(issued)] {
         let stored = record.to_new_record(None).expect("it fits");
-        let kind = record.key().kind();
-        assert_eq!(Record::decode(kind, &stored.value).expect("readable"), record);
-        assert!(Record::decode(Kind::Session, &stored.value).is_err());
+        let key = record.key();
+        assert_eq!(Record::decode(&key, &stored.value).expect("readable"), record);
+        let elsewhere = Key::new(Kind::Session, key.id()).expect("short");
+        assert!(Record::decode(&elsewhere, &stored.value).is_err());
+        let nowhere = Key::new(Kind::Grant, "not an identifier").expect("short");
+        assert!(key.kind() != Kind::Grant || Record::decode(&nowhere, &stored.value).is_err());
     }
 }
 
