@@ -101,6 +101,8 @@ pub async fn a_record_replaced_during_the_sweep_stays<B: Backend>() {
             tokio::spawn(async move {
                 let mut applied = Vec::new();
                 for first in firsts {
+                    // So that some of them meet the sweep.
+                    tokio::task::yield_now().await;
                     let longer = create(&first.key, "longer").after(first.id).purge_at(9_000);
                     if store.commit(longer.clone()).await.expect("healthy")
                         == CommitOutcome::Applied

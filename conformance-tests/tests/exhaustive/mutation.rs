@@ -180,8 +180,7 @@ impl Mutation {
             commit.id = CommitId::from_bytes([7; 16]);
             return;
         }
-        let Ok(Record::Grant(mut grant)) = Record::decode(commit.key.kind(), &commit.record.value)
-        else {
+        let Ok(Record::Grant(mut grant)) = Record::decode(&commit.key, &commit.record.value) else {
             return;
         };
         match (self, &mut grant.state) {
@@ -244,7 +243,7 @@ fn is_redemption(store: &Store, tables: &Tables, commit: &Commit) -> bool {
 
 /// Whether a commit ends what a replay or a reuse has put at risk.
 fn is_containment(commit: &Commit) -> bool {
-    match Record::decode(commit.key.kind(), &commit.record.value) {
+    match Record::decode(&commit.key, &commit.record.value) {
         Ok(Record::Grant(Grant { state: GrantState::Revoked(end), .. })) => matches!(
             end.reason,
             RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReused

@@ -201,7 +201,7 @@ impl Teller<'_> {
                 told.push(format!("For {request} the server lists every {kind:?}."));
             }
             Call::Commit(commit) => {
-                let record = Record::decode(commit.key.kind(), &commit.record.value);
+                let record = Record::decode(&commit.key, &commit.record.value);
                 let what = record.map_or_else(|_| "?".into(), |record| describe(&record, ""));
                 let changed = before.store != after.store;
                 let outcome = match (twist, answered) {

@@ -165,7 +165,7 @@ impl Tables {
 
     fn read<'a>(&self, key: Id, row: &'a Row) -> &'a Read {
         row.read.get_or_init(|| {
-            let record = Record::decode(self.keys.at(key).kind(), &row.value);
+            let record = Record::decode(&self.keys.at(key), &row.value);
             let record = record.expect("a record that the server wrote");
             let standing = grant(&record).map(|grant| Standing {
                 state: match grant.state {

@@ -5,10 +5,12 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use grantor::model::Timestamp;
-use grantor::storage::{Commit, CommitOutcome, Cursor, Key, Storage, StorageError, Swept};
+use grantor::storage::{
+    Commit, CommitOutcome, Cursor, Key, Kind, Listing, Storage, StorageError, Swept,
+};
 use std::time::Duration;
 
-use crate::fault::{Fault, everything, get, linger, remove};
+use crate::fault::{Fault, all, get, linger, remove};
 
 /// Has a clock that is a second fast.
 #[derive(Debug, Default)]
@@ -93,7 +95,7 @@ impl Fault for RemovesWhatWasDueBefore {
         _: usize,
     ) -> Result<Swept, StorageError> {
         let mut swept = Swept::default();
-        for key in everything(store).await? {
+        for key in all(store, &Listing::Kind(Kind::Grant)).await? {
             if get(store, &key).await?.is_some_and(|stored| stored.purge_at.has_passed(now)) {
                 linger().await;
                 remove(store, &key).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grantor::model::{ClientId, RedirectUri};
 use grantor::protocol::register::{Registered, Registration};
-use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Kind, Record};
+use grantor::storage::{Commit, CommitId, CommitOutcome, Key, Record};
 use http::Method;
 
 use crate::world::{
@@ -384,9 +384,7 @@ async fn an_address_that_is_no_longer_registered_gets_no_code() {
     let key = Key::client(&client.client.id);
     let stored = world.storage.load(std::slice::from_ref(&key)).await.expect("loaded");
     let stored = stored[0].clone().expect("a client");
-    let Record::Client(mut changed) =
-        Record::decode(Kind::Client, &stored.value).expect("a record")
-    else {
+    let Record::Client(mut changed) = Record::decode(&key, &stored.value).expect("a record") else {
         panic!("a client");
     };
     changed.redirect_uris =

@@ -192,7 +192,7 @@ async fn no_trace_leads_from_one_refresh_token_to_another() {
     let grants = world.storage.list(&Listing::Kind(Kind::Grant), None, 10).await.expect("listed");
     let found = world.storage.load(&grants.keys).await.expect("loaded");
     let stored = found.into_iter().flatten().next().expect("one authorization").value;
-    let record = Record::decode(Kind::Grant, &stored).expect("whole");
+    let record = Record::decode(&grants.keys[0], &stored).expect("whole");
     let Record::Grant(Grant { state: GrantState::Active(active), .. }) = record else {
         panic!("it was refreshed")
     };

@@ -113,7 +113,7 @@ pub(super) fn indexes(key: &Key, stored: &Stored) -> Result<Vec<Index>, StorageE
         Kind::User => users::indexes(&stored.value),
         // Counters and marks, which are found by their keys.
         Kind::Throttle | Kind::Replay => Ok(Vec::new()),
-        kind => Ok(Record::decode(kind, &stored.value)?.indexes()),
+        _ => Ok(Record::decode(key, &stored.value)?.indexes()),
     }
 }
 
