@@ -17,6 +17,8 @@ use grantor_bench::{machine, readme};
 
 use crate::one::{Made, Outcome, Store};
 
+/// Where stores lie while they are measured.
+const DATA: &str = "scale-data";
 /// How long one measurement may take, and how much longer for each grant.
 const PATIENCE: Duration = Duration::from_secs(300);
 const GRANT_PATIENCE: Duration = Duration::from_micros(300);
@@ -122,7 +124,13 @@ fn measure_all(options: &Options) -> Result<bool, Fatal> {
                 ways.push(Made::Few);
             }
             for made in ways {
-                match apart(options, store, grants, made) {
+                let measured = apart(options, store, grants, made);
+                // Gigabytes, where it failed.
+                let left = options.place.join(DATA);
+                if left.exists() {
+                    fs::remove_dir_all(left)?;
+                }
+                match measured {
                     Ok(outcome) => outcomes.push(outcome),
                     Err(error) => {
                         writeln!(std::io::stderr(), "{error}")?;
@@ -146,7 +154,7 @@ fn measure_all(options: &Options) -> Result<bool, Fatal> {
 
 fn measure() -> Result<bool, Fatal> {
     let options = options()?;
-    let place = options.place.join("scale-data");
+    let place = options.place.join(DATA);
     fs::create_dir_all(&place)?;
     let Some((store, grants, made)) = options.one else { return measure_all(&options) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
