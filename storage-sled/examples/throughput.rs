@@ -269,7 +269,7 @@ fn main() {
     let filter = arguments.next().unwrap_or_default();
     let steps = arguments.next().map(|steps| steps.parse().expect("a number of commits"));
     println!("tasks, what is done     commits/s   us of CPU   switches   p99, us");
-    for tasks in [1, 32, 64] {
+    for tasks in [1, 4, 32, 64] {
         for work in Work::ALL {
             let label = |name| format!("{tasks} {} {name}", work.name());
             let mut samples = [Vec::new(), Vec::new()];

@@ -69,6 +69,8 @@ struct Queue {
     waiting: Arc<Group>,
     /// How many they are.
     count: usize,
+    /// How many are likely to: those whom the last barrier sent away, and who were there already.
+    expected: usize,
     /// sled reported an error to somebody who is not waiting.
     trouble: bool,
     stop: bool,
@@ -170,7 +172,7 @@ impl Shared {
             return Receipt::new(refused);
         }
         queue.count += 1;
-        if queue.count == 1 {
+        if queue.count == 1 || queue.count == queue.expected {
             self.wake.notify_one();
         }
         Receipt::new(Arc::clone(&queue.waiting))
@@ -273,7 +275,6 @@ fn end_barrier(shared: &Shared) -> Arc<Group> {
 }
 
 fn keep(shared: &Shared) {
-    let mut crowd = 0;
     loop {
         let stopping = {
             let answered = Arc::clone(&shared.under_way().answered);
@@ -290,21 +291,16 @@ fn keep(shared: &Shared) {
             }
             queue = shared.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
             // Whoever is alone is served at once. In a crowd a barrier that starts a little later
-            // serves more of those whom the last one sent away and who are about to come again.
-            let crowded = queue.count.max(crowd) > 1;
-            let stop = queue.stop;
-            drop(queue);
-            if crowded && !stop && !shared.config.linger.is_zero() {
-                thread::sleep(shared.config.linger);
-            }
-            stop
+            // serves more.
+            let more = |queue: &mut Queue| queue.count < queue.expected && !queue.stop;
+            let waited = shared.wake.wait_timeout_while(queue, shared.config.linger, more);
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue.stop
         };
-        let waiting = {
+        let (waiting, crowd) = {
             let mut queue = shared.queue();
             queue.trouble = false;
-            let (waiting, count) = queue.take();
-            crowd = count;
-            waiting
+            queue.take()
         };
         {
             let mut under_way = shared.under_way();
@@ -328,6 +324,11 @@ fn keep(shared: &Shared) {
                 shared.replace_gate(Gate::Full);
             }
             Some(Trouble::Fatal(reason)) => shared.fail(reason),
+        }
+        {
+            // Those who are answered now are about to come again.
+            let mut queue = shared.queue();
+            queue.expected = crowd + queue.count;
         }
         let waiting = end_barrier(shared);
         match &result {

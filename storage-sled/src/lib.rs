@@ -50,8 +50,8 @@
 //!   everybody else, until it does. What was under way may have happened or not. (A call that sled
 //!   itself holds up is not freed by this.)
 //! * **Damaged files.** [`SledStorage::open`] reads and checks everything, and checks that nothing is
-//!   missing, which sled does not: see the source of `ledger`. It takes about a second for each
-//!   million records (extrapolated from 185,000).
+//!   missing, which sled does not: see the source of `ledger`. It takes a few seconds for each
+//!   million records.
 //!
 //! # Blocking
 //!
@@ -118,11 +118,11 @@ impl SledConfig {
         self
     }
 
-    /// How long a barrier waits for company when several commits are waiting; one that is alone never
-    /// waits. At most [`SledConfig::MAX_LINGER`].
+    /// How long a barrier waits, at most, until as many commits are waiting as the one before served or found waiting.
+    /// One that is alone never waits. At most [`SledConfig::MAX_LINGER`].
     ///
-    /// It saves barriers and costs latency: measure it on the host.
-    /// Where a barrier is fast, commits also gather by themselves while the one before is under way.
+    /// It saves barriers and may cost latency: measure it on the host. Where a barrier is fast, commits also gather by
+    /// themselves while the one before is under way.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger.min(Self::MAX_LINGER);
