@@ -107,14 +107,14 @@ where
     deserializer.deserialize_str(Text(parse))
 }
 
-/// SHA-256 over length-prefixed parts, in hexadecimal: a fixed-length name for text that must not
-/// choose where a record lies.
-pub(crate) fn hex_digest(parts: &[&[u8]]) -> String {
-    let nibbles = digest(parts).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
-/// The same as bytes.
+/// SHA-256 over length-prefixed parts: a fixed-length name for text that must not choose where a record
+/// lies.
 pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = hash::Sha256::new();
     for part in parts {

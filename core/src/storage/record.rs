@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{CommitId, Index, Key, Kind, NewRecord, StorageError, Stored};
 use crate::model::{
     Client, ClientId, Consent, Grant, GrantState, RecordId, RevokedSubject, Session, Subject,
-    Timestamp,
+    Timestamp, digest, hex,
 };
 
 /// A record of the protocol.
@@ -194,16 +194,17 @@ impl Key {
 
     /// The key of what `subject` allowed `client_id`.
     pub fn consent(subject: &Subject, client_id: &ClientId) -> Self {
-        let digest = Subject::digest(subject);
-        let client = crate::model::hex_digest(&[b"client", client_id.as_str().as_bytes()]);
-        let pair =
-            digest.get(..32).unwrap_or_default().to_owned() + client.get(..32).unwrap_or_default();
-        Self::of(Kind::Consent, pair.as_bytes())
+        let client = digest(&[b"client", client_id.as_str().as_bytes()]);
+        let mut pair = [0; 32];
+        let (of_subject, of_client) = pair.split_at_mut(16);
+        of_subject.copy_from_slice(subject.digest().split_at(16).0);
+        of_client.copy_from_slice(client.split_at(16).0);
+        Self::of(Kind::Consent, &pair)
     }
 
     /// The key of the memory that everything of `subject` was revoked.
     pub fn revoked_subject(subject: &Subject) -> Self {
-        Self::of(Kind::RevokedSubject, subject.digest().as_bytes())
+        Self::of(Kind::RevokedSubject, &subject.digest())
     }
 
     /// The key of a browser session.
@@ -221,8 +222,7 @@ impl Index {
     /// Half of the digest: a store that keeps its keys in memory keeps one of these for every user, and
     /// 128 bits tell all of them apart.
     fn of_subject(prefix: &str, subject: &Subject) -> Self {
-        let digest = subject.digest();
-        Self::of(&format!("{prefix}:{}", digest.get(..32).unwrap_or_default()))
+        Self::of(&format!("{prefix}:{}", hex(subject.digest().split_at(16).0)))
     }
 
     /// The authorizations of a user.
