@@ -1,6 +1,7 @@
 //! Argon2id, with a bound on how many run at once.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -95,10 +96,16 @@ impl Passwords {
         tokio::task::spawn_blocking(move || {
             // Held by the thread, which goes on when whoever asked is gone.
             let _permit = permit;
-            job()
+            // A thread of its own, since what has given way stays behind. Making one takes a thousandth
+            // of what it does then.
+            let hashing = thread::Builder::new().name("password".to_owned()).spawn(|| {
+                give_way();
+                job()
+            });
+            hashing.map_err(failed)?.join().map_err(|_| failed("a panic"))
         })
         .await
-        .map_err(failed)
+        .map_err(failed)?
     }
 
     /// Takes every turn.
@@ -118,6 +125,16 @@ impl Passwords {
             Ok(permit) => permit.map_err(failed),
             Err(_) => Err(NotHashed::Busy),
         }
+    }
+}
+
+/// Lets the threads that answer requests go first: on a machine whose cores are all busy a token would
+/// otherwise wait for as long as a hash takes. At this priority a hash still gets a tenth of a core.
+fn give_way() {
+    // Elsewhere it would be the priority of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "passwords are hashed at the usual priority");
     }
 }
 
