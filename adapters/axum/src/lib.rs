@@ -22,7 +22,7 @@ use axum::routing::get;
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
 use grantor::resource::{Guard, RequiredScope, ValidToken};
-use grantor::wire::LoginRequest;
+use grantor::wire::{LoginRequest, PeerAddr};
 use grantor_tower::{GrantorService, RequireScope, ResponseBody};
 use http::StatusCode;
 use http::request::Parts;
@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-pub use self::signed_in::signed_in;
+pub use self::signed_in::{SignedIn, Told, signed_in};
 
 /// The authorization server as a router of absolute paths: merge it, do not nest it. The paths
 /// follow from the issuer, so that the metadata is right.
@@ -69,10 +69,10 @@ impl Service<Request> for Routed {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if let Some(ConnectInfo(peer)) =
-            request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
-        {
-            request.extensions_mut().insert(peer);
+        let extensions = request.extensions_mut();
+        let connection = extensions.get::<ConnectInfo<SocketAddr>>().copied();
+        if let (None, Some(ConnectInfo(peer))) = (extensions.get::<PeerAddr>(), connection) {
+            extensions.insert(PeerAddr(peer.ip()));
         }
         self.0.call(request)
     }

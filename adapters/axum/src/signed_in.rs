@@ -1,15 +1,16 @@
 //! Who is signed in at the host.
 
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::extract::{FromRequestParts, Request};
-use axum::middleware::{self, FromFnLayer, Next};
 use axum::response::{IntoResponse as _, Response};
 use grantor::model::Authentication;
 use http::StatusCode;
-
-/// An answer to come.
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+use tower_layer::Layer;
+use tower_service::Service;
 
 /// A layer that tells Grantor who is signed in at the host: around [`router`](crate::router), and
 /// inside of the layer that makes sessions.
@@ -36,26 +37,91 @@ type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// #         -> Result<Option<grantor::model::Account>, grantor::AuthenticatorError> { Ok(None) }
 /// # }
 /// ```
-pub fn signed_in<E, F, A, X>(
-    who: F,
-) -> FromFnLayer<impl Fn(E, Request, Next) -> Answer + Clone + Send + Sync, (), (E, Request)>
+pub fn signed_in<E, F, A, X>(who: F) -> SignedIn<E, F>
 where
     E: FromRequestParts<()> + Send + 'static,
     F: Fn(E) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Option<Authentication>, X>> + Send + 'static,
     X: 'static,
 {
-    middleware::from_fn(move |asked: E, mut request: Request, next: Next| -> Answer {
-        let who = who(asked);
+    SignedIn { who, asks: PhantomData }
+}
+
+/// The layer that [`signed_in`] makes.
+pub struct SignedIn<E, F> {
+    who: F,
+    asks: PhantomData<fn(E)>,
+}
+
+impl<E, F: Clone> Clone for SignedIn<E, F> {
+    fn clone(&self) -> Self {
+        Self { who: self.who.clone(), asks: PhantomData }
+    }
+}
+
+impl<E, F> std::fmt::Debug for SignedIn<E, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedIn").finish_non_exhaustive()
+    }
+}
+
+impl<E, F: Clone, S> Layer<S> for SignedIn<E, F> {
+    type Service = Told<E, F, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Told { by: self.clone(), inner }
+    }
+}
+
+/// A service that is told who is signed in, by [`signed_in`].
+#[derive(Debug)]
+pub struct Told<E, F, S> {
+    by: SignedIn<E, F>,
+    inner: S,
+}
+
+impl<E, F: Clone, S: Clone> Clone for Told<E, F, S> {
+    fn clone(&self) -> Self {
+        Self { by: self.by.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<E, F, A, X, S> Service<Request> for Told<E, F, S>
+where
+    E: FromRequestParts<()> + Send + 'static,
+    F: Fn(E) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Option<Authentication>, X>> + Send + 'static,
+    X: 'static,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let who = self.by.who.clone();
+        // The one that was polled ready is the one to call.
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
-            match who.await {
+            let (mut parts, body) = request.into_parts();
+            let asked = match E::from_request_parts(&mut parts, &()).await {
+                Ok(asked) => asked,
+                Err(rejection) => return Ok(rejection.into_response()),
+            };
+            match who(asked).await {
                 Ok(Some(authentication)) => {
-                    request.extensions_mut().insert(authentication);
+                    parts.extensions.insert(authentication);
                 }
                 Ok(None) => {}
-                Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                Err(_) => return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
             }
-            next.run(request).await
+            inner.call(Request::from_parts(parts, body)).await
         })
-    })
+    }
 }

@@ -19,10 +19,10 @@ mod to_the_end;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use grantor::AuthorizationServer;
 use grantor::model::ScopeSet;
 use grantor::resource::Guard;
@@ -111,8 +111,8 @@ where
     if let (None, Some(peer)) = (parts.extensions.get::<PeerAddr>(), connection) {
         parts.extensions.insert(PeerAddr(peer.ip()));
     }
-    let body = match Limited::new(body, MAX_BODY_LEN).collect().await {
-        Ok(body) => body.to_bytes(),
+    let body = match whole(Limited::new(body, MAX_BODY_LEN)).await {
+        Ok(body) => body,
         Err(error) if error.is::<LengthLimitError>() => {
             parts.extensions.insert(BodyTooLarge);
             Bytes::new()
@@ -120,6 +120,27 @@ where
         Err(_) => return Err(()),
     };
     Ok(Request::from_parts(parts, body))
+}
+
+/// All of a body. Nearly all come in one piece, which is then not copied.
+async fn whole<B: Body>(body: B) -> Result<Bytes, B::Error> {
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(mut data) = frame?.into_data() else { continue };
+        if !first.is_empty() {
+            let mut all = BytesMut::from(first);
+            all.put(data);
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame?.into_data() {
+                    all.put(data);
+                }
+            }
+            return Ok(all.freeze());
+        }
+        first = data.copy_to_bytes(data.remaining());
+    }
+    Ok(first)
 }
 
 fn plain(status: StatusCode) -> Response<Bytes> {
