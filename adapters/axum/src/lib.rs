@@ -42,7 +42,7 @@ pub use self::signed_in::{SignedIn, Told, signed_in};
 ///
 /// Serve with `into_make_service_with_connect_info::<SocketAddr>()` so that attempts to sign in can
 /// be throttled by where they come from. Behind a proxy that it trusts, the host says it by a layer that
-/// puts a [`PeerAddr`](grantor::wire::PeerAddr) into the request's extensions.
+/// puts a [`PeerAddr`] into the request's extensions.
 pub fn router<S>(server: AuthorizationServer) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -71,8 +71,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let server = self.server.clone();
-        Box::pin(async move { Ok(answer(&server, request).await.map(Full::new)) })
+        let answer = answer(&self.server, request);
+        Box::pin(async move { Ok(answer.await.map(Full::new)) })
     }
 }
 
@@ -86,40 +86,35 @@ where
 /// Where it comes from is told by a [`SocketAddr`] in the request's extensions, or, where the connection is
 /// that of a proxy which the host trusts, by a [`PeerAddr`], which counts for more; who is signed in at the
 /// host by an [`Authentication`](grantor::model::Authentication).
-pub async fn answer<B>(server: &AuthorizationServer, request: Request<B>) -> Response<Bytes>
+pub fn answer<B>(
+    server: &AuthorizationServer,
+    request: Request<B>,
+) -> impl Future<Output = Response<Bytes>> + use<B>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Ok(request) = read(request).await else {
-        // The client went away, or lied about the length of its body.
-        return plain(StatusCode::BAD_REQUEST);
-    };
     let server = server.clone();
-    let answer = ToTheEnd::new(async move { server.handle(request).await }).await;
-    answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR))
-}
-
-/// The request with its body in memory, or marked as too large. Reading stops at the bound.
-async fn read<B>(request: Request<B>) -> Result<Request<Bytes>, ()>
-where
-    B: Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
     let (mut parts, body) = request.into_parts();
     let connection = parts.extensions.get::<SocketAddr>().copied();
     if let (None, Some(peer)) = (parts.extensions.get::<PeerAddr>(), connection) {
         parts.extensions.insert(PeerAddr(peer.ip()));
     }
-    let body = match whole(Limited::new(body, MAX_BODY_LEN)).await {
-        Ok(body) => body,
-        Err(error) if error.is::<LengthLimitError>() => {
-            parts.extensions.insert(BodyTooLarge);
-            Bytes::new()
-        }
-        Err(_) => return Err(()),
-    };
-    Ok(Request::from_parts(parts, body))
+    async move {
+        // Reading stops at the bound.
+        let body = match whole(Limited::new(body, MAX_BODY_LEN)).await {
+            Ok(body) => body,
+            Err(error) if error.is::<LengthLimitError>() => {
+                parts.extensions.insert(BodyTooLarge);
+                Bytes::new()
+            }
+            // The client went away, or lied about the length of its body.
+            Err(_) => return plain(StatusCode::BAD_REQUEST),
+        };
+        let request = Request::from_parts(parts, body);
+        let answer = ToTheEnd::new(async move { server.handle(request).await }).await;
+        answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR))
+    }
 }
 
 /// All of a body. Nearly all come in one piece, which is then not copied.
