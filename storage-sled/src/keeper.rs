@@ -73,6 +73,8 @@ struct Queue {
     expected: usize,
     /// sled reported an error to somebody who is not waiting.
     trouble: bool,
+    /// The barrier that finds out what that was is under way.
+    examining: bool,
     stop: bool,
 }
 
@@ -140,6 +142,17 @@ impl Shared {
             Gate::Full => Err(StorageError::unavailable(FULL)),
             Gate::Failed(reason) => Err(StorageError::unavailable(reason)),
         }
+    }
+
+    /// Whether sled failed lately, and it is not known yet what that means.
+    pub(crate) fn check_trouble(&self) -> Result<(), StorageError> {
+        let queue = self.queue();
+        if queue.trouble || queue.examining {
+            return Err(StorageError::unavailable(
+                "sled failed; what became of it is being found out",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether there is room to write.
@@ -292,14 +305,15 @@ fn keep(shared: &Shared) {
             queue = shared.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
             // Whoever is alone is served at once. In a crowd a barrier that starts a little later
             // serves more.
-            let more = |queue: &mut Queue| queue.count < queue.expected && !queue.stop;
+            let more =
+                |queue: &mut Queue| queue.count < queue.expected && !queue.trouble && !queue.stop;
             let waited = shared.wake.wait_timeout_while(queue, shared.config.linger, more);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
             queue.stop
         };
         let (waiting, crowd) = {
             let mut queue = shared.queue();
-            queue.trouble = false;
+            queue.examining = std::mem::take(&mut queue.trouble);
             queue.take()
         };
         {
@@ -328,6 +342,7 @@ fn keep(shared: &Shared) {
         {
             // Those who are answered now are about to come again.
             let mut queue = shared.queue();
+            queue.examining = false;
             queue.expected = crowd + queue.count;
         }
         let waiting = end_barrier(shared);

@@ -251,6 +251,7 @@ impl Storage for SledStorage {
 
     async fn ready(&self) -> Result<(), StorageError> {
         self.shared.check_room()?;
+        self.shared.check_trouble()?;
         self.shared.with(|_| Ok(()))
     }
 }
