@@ -82,6 +82,22 @@ struct Chromedriver {
 impl Chromedriver {
     /// Starts it; it and Chromium put their temporary files into this directory.
     fn start(scratch: &Path) -> Self {
+        let mut said = Vec::new();
+        // It looks for a port, and then finds it taken where many look at once.
+        for _ in 0..5 {
+            match Self::try_start(scratch) {
+                Ok(started) => return started,
+                Err(lines) if lines.iter().any(|line| line.contains("port not available")) => {
+                    said = lines;
+                }
+                Err(lines) => panic!("chromedriver ended: {lines:?}"),
+            }
+        }
+        panic!("chromedriver finds no port: {said:?}")
+    }
+
+    /// What it said instead of starting, otherwise.
+    fn try_start(scratch: &Path) -> Result<Self, Vec<String>> {
         for (program, package) in [(CHROMIUM, "chromium"), (CHROMEDRIVER, "chromium-driver")] {
             assert!(Path::new(program).exists(), "{program} is missing: install {package}");
         }
@@ -106,10 +122,10 @@ impl Chromedriver {
             if let Some(port) = port {
                 std::thread::spawn(move || lines.for_each(drop));
                 chromedriver.url = format!("http://127.0.0.1:{port}");
-                return chromedriver;
+                return Ok(chromedriver);
             }
         }
-        panic!("chromedriver ended: {said:?}")
+        Err(said)
     }
 }
 
