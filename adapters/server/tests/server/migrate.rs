@@ -240,7 +240,7 @@ fn what_cannot_be_read_is_reported_and_the_rest_is_copied() {
     let keys: Vec<_> = keys.lines().collect();
     redis.cli(&["SETRANGE", keys[0], "25", "\u{63}"]);
     redis.cli(&["SETRANGE", keys[1], "0", "\u{9}"]);
-    redis.cli(&["SET", keys[2], "\u{1}short"]);
+    redis.cli(&["SET", keys[2], "\u{2}short"]);
     let outcome = migrate(&redis.url(), &sled(&second), &["--json"]);
     assert_eq!(outcome.status.code(), Some(1), "{outcome:#?}");
     let outcome: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
@@ -256,5 +256,5 @@ fn what_cannot_be_read_is_reported_and_the_rest_is_copied() {
         assert!(why.contains(said), "{why}");
     }
     // They are still what they were.
-    assert_eq!(redis.cli(&["GET", keys[2]]), "\u{1}short");
+    assert_eq!(redis.cli(&["GET", keys[2]]), "\u{2}short");
 }
