@@ -10,7 +10,8 @@ use super::{
 /// [`protocol`](crate::protocol#the-life-of-an-authorization).
 ///
 /// In a record its fields stand in their order and without their names, since there may be millions of
-/// these: a field is only ever added at the end of a type, with a default.
+/// these: a field is only ever added at the end of a type, with a default. What serde writes is for
+/// records: it has no `id`, which [`Record::decode`](crate::storage::Record::decode) takes from the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its record. In the record itself it is left out: it stands in its key.
@@ -151,7 +152,6 @@ pub struct CodeIssued {
 }
 
 /// What a code is bound to (RFC 6749 section 4.1.3, RFC 7636 section 4.6).
-///
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeProof {
     /// The hash of the code's secret.

@@ -29,7 +29,7 @@ pub enum Record {
 
 /// The first byte of every value. A reader refuses what is newer than itself, so it can never
 /// write back a record that it understood only in part.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The same for what nobody has signed in for: anybody can make these, so they go soon.
 const SHORT_MARGIN: Duration = Duration::from_secs(600);
