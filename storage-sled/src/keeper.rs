@@ -316,11 +316,14 @@ fn keep(shared: &Shared) {
             queue.examining = std::mem::take(&mut queue.trouble);
             queue.take()
         };
-        {
+        let before = {
             let mut under_way = shared.under_way();
             under_way.since = Some(Instant::now());
             under_way.waiting = waiting;
-        }
+            Arc::clone(&under_way.answered)
+        };
+        // What they wait for is done; none of them should wait for this one too.
+        before.wake_all();
         let failure = match &*shared.gate() {
             Gate::Open(engine) => barrier(shared, engine).err(),
             Gate::Full | Gate::Failed(_) => None,

@@ -119,7 +119,7 @@ impl SledConfig {
     }
 
     /// How long a barrier waits, at most, until as many commits are waiting as the one before served or found waiting.
-    /// One that is alone never waits. At most [`SledConfig::MAX_LINGER`].
+    /// One that is alone does not wait, unless a crowd was there just before. At most [`SledConfig::MAX_LINGER`].
     ///
     /// It saves barriers and may cost latency: measure it on the host. Where a barrier is fast, commits also gather by
     /// themselves while the one before is under way.
