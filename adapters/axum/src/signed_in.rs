@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::extract::{FromRequestParts, Request};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use grantor::model::Authentication;
 use http::StatusCode;
 use tower_layer::Layer;
@@ -92,7 +92,8 @@ where
     F: Fn(E) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Option<Authentication>, X>> + Send + 'static,
     X: 'static,
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request, Error = Infallible> + Clone + Send + 'static,
+    S::Response: IntoResponse,
     S::Future: Send,
 {
     type Response = Response;
@@ -121,7 +122,7 @@ where
                 Ok(None) => {}
                 Err(_) => return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
             }
-            inner.call(Request::from_parts(parts, body)).await
+            inner.call(Request::from_parts(parts, body)).await.map(IntoResponse::into_response)
         })
     }
 }

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use grantor::engine::{Clock, EntropySource, RateLimited, SystemClock, SystemEntropy};
 use grantor::model::{Account, SecretString, Subject, Timestamp};
 use grantor::storage::{
-    Commit, CommitId, CommitOutcome, Cursor, Key, Listing, NewRecord, Storage, StorageError,
+    Commit, CommitId, CommitOutcome, Cursor, Key, Kind, Listing, NewRecord, Storage, StorageError,
 };
 use grantor::{Authenticator, AuthenticatorError, Credentials, Verdict};
 
@@ -199,7 +199,9 @@ impl Directory {
             let listing = Listing::Index(record::index_of_all()?);
             let storage = &self.inner.storage;
             let page = storage.list(&listing, after.as_ref(), PAGE).await?;
-            for stored in storage.load(&page.keys).await?.into_iter().flatten() {
+            let found = storage.load(&page.keys).await?;
+            let theirs = page.keys.iter().zip(found).filter(|(key, _)| key.kind() == Kind::User);
+            for stored in theirs.filter_map(|(_, stored)| stored) {
                 let user = UserRecord::decode(&stored.value)?;
                 users.extend((!user.is_removed()).then(|| User::from(user)));
             }
@@ -324,7 +326,7 @@ impl Directory {
             let page = storage.list(&listing, after.as_ref(), PAGE).await?;
             let found = storage.load(&page.keys).await?;
             for (key, stored) in page.keys.into_iter().zip(found) {
-                let Some(stored) = stored else { continue };
+                let Some(stored) = stored.filter(|_| key.kind() == Kind::User) else { continue };
                 let user = UserRecord::decode(&stored.value)?;
                 if is_theirs(&user) {
                     self.remember(subject, key);
