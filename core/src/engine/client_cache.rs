@@ -51,7 +51,8 @@ impl Drop for Changing<'_> {
     }
 }
 
-/// How many clients are kept. Of more, the half that was loaded earlier is forgotten.
+/// How many clients are kept. Of more, the half that was loaded earlier is forgotten, and all of them where
+/// nobody asks how old they are.
 const MAX_CLIENTS: usize = 10_000;
 
 /// How far two readings of one clock may be in the wrong order because threads overtook each other. A
