@@ -6,7 +6,7 @@ use super::AuthorizationServer;
 use super::rate_limit::{RateLimited, seconds_to_wait};
 use super::step::{Error, Facts, Unavailable};
 use super::token_format::Issued;
-use crate::model::{Account, ClientId, Handle, ScopeSet, Subject};
+use crate::model::{Account, Client, ClientId, Handle, ScopeSet, Subject};
 use crate::protocol::bearer;
 use crate::protocol::client_auth::{PresentedClient, VerifiedClient, authenticate};
 use crate::protocol::client_credentials::{self, ClientCredentialsRequest};
@@ -179,9 +179,10 @@ impl AuthorizationServer {
         let mut facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
         let ctx = self.context();
         // Who asks is settled before anything is looked up for the answer.
-        self.verify(question, presented, &facts, ctx).await?;
+        let caller = facts.loaded_client(client_id.as_ref());
+        let caller = caller.as_ref().and_then(|loaded| loaded.record.as_client());
+        let caller = self.verify_as(caller, question, presented, &facts, ctx).await?;
         let account = self.complete(&mut facts, grant_key.as_ref()).await?;
-        let caller = self.verify(question, presented, &facts, ctx).await?;
         let token_facts = TokenFacts::of(&facts, grant_key.as_ref(), account.as_ref());
         let answer = introspect::introspect(token.as_ref(), caller, token_facts, ctx);
         let decided = self.decided(|| Decided::of_answer(&answer));
@@ -231,9 +232,23 @@ impl AuthorizationServer {
         ctx: Context<'_>,
     ) -> Result<VerifiedClient<'a>, Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
-        match authenticate(presented, facts.client(client_id.as_ref()), ctx.now) {
+        let client = facts.client(client_id.as_ref());
+        self.verify_as(client, question, presented, facts, ctx).await
+    }
+
+    /// The same, where the client's record must outlive the facts.
+    async fn verify_as<'a>(
+        &self,
+        client: Option<&'a Client>,
+        question: Question<'_>,
+        presented: &PresentedClient,
+        facts: &Facts,
+        ctx: Context<'_>,
+    ) -> Result<VerifiedClient<'a>, Error> {
+        match authenticate(presented, client, ctx.now) {
             Ok(verified) => Ok(verified),
             Err(refusal) => {
+                let client_id = ClientId::parse(presented.client_id.as_str()).ok();
                 let decided = self.decided(|| Decided::refused(&refusal));
                 self.trace(decided, question, facts, None, ctx).await;
                 // Whether the name is registered must not show in when the patience ends (E14).
