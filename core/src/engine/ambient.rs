@@ -30,7 +30,13 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
-        chrono::Utc::now().into()
+        let now = std::time::SystemTime::now();
+        let millis =
+            |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(match now.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
     }
 }
 

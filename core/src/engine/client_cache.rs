@@ -75,10 +75,11 @@ impl ClientCache {
     }
 
     /// What was loaded lately.
-    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Arc<Loaded>> {
+    pub(super) fn get(&self, key: &Key, now: impl FnOnce() -> Timestamp) -> Option<Arc<Loaded>> {
         if self.lifetime.is_zero() {
             return None;
         }
+        let now = now();
         let mut state = self.lock();
         let now = state.at(now);
         let (loaded, at) = state.clients.get(key)?;
@@ -187,10 +188,10 @@ mod tests {
         let cache = ClientCache::new(10 * SECOND);
         let (key, loaded) = client("a", None);
         let begun = begin(&cache, NOW);
-        assert!(cache.get(&key, NOW.plus(4 * SECOND)).is_none());
+        assert!(cache.get(&key, || NOW.plus(4 * SECOND)).is_none());
         cache.keep(&key, &loaded, Some(begun));
-        assert!(cache.get(&key, NOW.plus(Duration::from_millis(9_999))).is_some());
-        assert!(cache.get(&key, NOW.plus(10 * SECOND)).is_none());
+        assert!(cache.get(&key, || NOW.plus(Duration::from_millis(9_999))).is_some());
+        assert!(cache.get(&key, || NOW.plus(10 * SECOND)).is_none());
     }
 
     #[test]
@@ -199,7 +200,7 @@ mod tests {
         let (key, loaded) = client("a", None);
         assert!(cache.begin(|| NOW).is_none());
         cache.keep(&key, &loaded, None);
-        assert!(cache.get(&key, NOW).is_none(), "the store is asked");
+        assert!(cache.get(&key, || NOW).is_none(), "the store is asked");
         let stored = |commit| {
             let commit = CommitId::from_bytes([commit; 16]);
             Stored { commit, value: vec![], purge_at: NOW }
@@ -216,20 +217,20 @@ mod tests {
         let cache = ClientCache::new(10 * SECOND);
         let key = kept(&cache, "a", NOW);
         let late = NOW.plus(9 * SECOND);
-        assert!(cache.get(&key, late).is_some());
+        assert!(cache.get(&key, || late).is_some());
         // Threads that overtook each other.
-        assert!(cache.get(&key, NOW.plus(Duration::from_millis(8_500))).is_some());
-        assert!(cache.get(&key, NOW.plus(SECOND)).is_none(), "set back");
-        assert!(cache.get(&key, late).is_none(), "it is gone for good");
+        assert!(cache.get(&key, || NOW.plus(Duration::from_millis(8_500))).is_some());
+        assert!(cache.get(&key, || NOW.plus(SECOND)).is_none(), "set back");
+        assert!(cache.get(&key, || late).is_none(), "it is gone for good");
 
         // A load that began before the clock was set back: how old it is cannot be told.
         let (key, loaded) = client("b", None);
         let begun = begin(&cache, late);
         let _ = cache.begin(|| NOW);
         cache.keep(&key, &loaded, Some(begun));
-        assert!(cache.get(&key, NOW).is_none());
+        assert!(cache.get(&key, || NOW).is_none());
         let again = kept(&cache, "b", NOW);
-        assert!(cache.get(&again, NOW).is_some());
+        assert!(cache.get(&again, || NOW).is_some());
     }
 
     #[test]
@@ -237,23 +238,23 @@ mod tests {
         let cache = ClientCache::new(10 * SECOND);
         let key = kept(&cache, "a", NOW);
         drop(cache.change(key.clone()));
-        assert!(cache.get(&key, NOW).is_none());
+        assert!(cache.get(&key, || NOW).is_none());
         // A load that began before the change and ended after it.
         let (key, loaded) = client("a", None);
         let begun = begin(&cache, NOW);
         drop(cache.change(key.clone()));
         cache.keep(&key, &loaded, Some(begun));
-        assert!(cache.get(&key, NOW).is_none());
+        assert!(cache.get(&key, || NOW).is_none());
         // One that began while the change was under way.
         let change = cache.change(key.clone());
         cache.keep(&key, &loaded, Some(begin(&cache, NOW)));
         drop(change);
-        assert!(cache.get(&key, NOW).is_none());
+        assert!(cache.get(&key, || NOW).is_none());
         // What an earlier load finds does not replace what a later one found.
         let (earlier, later) = (begin(&cache, NOW), begin(&cache, NOW.plus(SECOND)));
         cache.keep(&key, &loaded, Some(later));
         cache.keep(&key, &loaded, Some(earlier));
-        assert!(cache.get(&key, NOW.plus(10 * SECOND)).is_some());
+        assert!(cache.get(&key, || NOW.plus(10 * SECOND)).is_some());
     }
 
     #[test]
@@ -261,7 +262,7 @@ mod tests {
         let cache = ClientCache::new(10 * SECOND);
         let (key, removed) = client("gone", Some(NOW));
         cache.keep(&key, &removed, Some(begin(&cache, NOW)));
-        assert!(cache.get(&key, NOW).is_none());
+        assert!(cache.get(&key, || NOW).is_none());
         let mut last = None;
         for n in 0..25_000_u64 {
             let at = NOW.plus(Duration::from_micros(n * 100));
@@ -270,6 +271,6 @@ mod tests {
         }
         assert!(cache.lock().clients.len() >= MAX_CLIENTS / 4);
         let last = last.expect("many");
-        assert!(cache.get(&last, NOW.plus(3 * SECOND)).is_some(), "the newest stay");
+        assert!(cache.get(&last, || NOW.plus(3 * SECOND)).is_some(), "the newest stay");
     }
 }

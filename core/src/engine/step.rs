@@ -6,7 +6,7 @@ use super::AuthorizationServer;
 use super::client_cache::Begun;
 use crate::authenticator::AuthenticatorError;
 use crate::model::{
-    Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject, Timestamp,
+    Account, Client, ClientId, Consent, Grant, RevokedSubject, Secret, Session, Subject,
 };
 use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::client_auth::{PresentedClient, authenticate};
@@ -236,11 +236,10 @@ impl AuthorizationServer {
         grant_key: Option<&Key>,
     ) -> Result<Facts, Unavailable> {
         let mut facts = Facts::default();
-        let now = self.now();
         if let Some(client_id) = client_id {
-            self.take_cached(&mut facts, &Key::client(client_id), now);
-            let cached = facts.client(Some(client_id));
-            if cached.is_some_and(|client| authenticate(presented, Some(client), now).is_err()) {
+            self.take_cached(&mut facts, &Key::client(client_id));
+            let wrong = |client| authenticate(presented, Some(client), self.now()).is_err();
+            if facts.client(Some(client_id)).is_some_and(wrong) {
                 facts = Facts::default();
             }
         }
@@ -263,14 +262,14 @@ impl AuthorizationServer {
             return Ok(());
         };
         if facts.found.iter().all(|(known, _)| *known != key) {
-            self.take_cached(facts, &key, self.now());
+            self.take_cached(facts, &key);
             self.replace_outdated(facts, grant_key).await?;
         }
         self.load_more(facts, std::slice::from_ref(&key)).await
     }
 
-    fn take_cached(&self, facts: &mut Facts, key: &Key, now: Timestamp) {
-        if let Some(loaded) = self.inner.clients.get(key, now) {
+    fn take_cached(&self, facts: &mut Facts, key: &Key) {
+        if let Some(loaded) = self.inner.clients.get(key, || self.now()) {
             facts.found.push((key.clone(), Some(loaded)));
             facts.cached.push(key.clone());
         }
