@@ -86,9 +86,13 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    fn record(&self, key: &Key) -> Option<&Record> {
+    fn loaded(&self, key: &Key) -> Option<&Arc<Loaded>> {
         let (_, loaded) = self.found.iter().find(|(known, _)| known == key)?;
-        loaded.as_ref().map(|loaded| &loaded.record)
+        loaded.as_ref()
+    }
+
+    fn record(&self, key: &Key) -> Option<&Record> {
+        self.loaded(key).map(|loaded| &loaded.record)
     }
 
     /// Whether the record of the grant's client is out of the cache, and not of the grant's time. One of
@@ -124,9 +128,7 @@ impl Facts {
 
     /// The same, for whoever needs it longer than the other facts.
     pub(super) fn loaded_client(&self, id: Option<&ClientId>) -> Option<Arc<Loaded>> {
-        let key = Key::client(id?);
-        let (_, loaded) = self.found.iter().find(|(known, _)| *known == key)?;
-        loaded.clone()
+        self.loaded(&Key::client(id?)).cloned()
     }
 
     pub(crate) fn grant(&self, key: &Key) -> Option<&Grant> {
@@ -213,15 +215,13 @@ impl AuthorizationServer {
         if key.kind() != Kind::Client {
             return Ok(Arc::new(Loaded::decode(key, stored)?));
         }
-        let before = self.inner.clients.read_before(key, stored);
-        let known = before.is_some();
-        let loaded = match before {
+        let loaded = match self.inner.clients.read_before(key, stored) {
+            // It is kept already, and nobody asks how old it is.
+            Some(loaded) if begun.is_none() => return Ok(loaded),
             Some(loaded) => loaded,
             None => Arc::new(Loaded::decode(key, stored)?),
         };
-        if begun.is_some() || !known {
-            self.inner.clients.keep(key, &loaded, begun);
-        }
+        self.inner.clients.keep(key, &loaded, begun);
         Ok(loaded)
     }
 
@@ -307,8 +307,7 @@ impl AuthorizationServer {
     ) -> Result<Option<Result<T, E>>, Unavailable> {
         if let Some(record) = decision.write {
             let key = record.key();
-            let replaces = facts.found.iter().find(|(known, _)| *known == key);
-            let replaces = replaces.and_then(|(_, loaded)| loaded.as_ref());
+            let replaces = facts.loaded(&key);
             // Until the outcome is known, or nobody asks for it any more.
             let _changing =
                 (key.kind() == Kind::Client).then(|| self.inner.clients.change(key.clone()));
