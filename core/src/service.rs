@@ -43,6 +43,12 @@ impl AuthorizationServer {
         wire::paths(self.issuer())
     }
 
+    /// Whether this is the path of an endpoint that programs call and no person visits, such as the token
+    /// endpoint: who is signed in at the host is of no matter there, and need not be looked up.
+    pub fn is_for_programs(&self, path: &str) -> bool {
+        wire::Route::of(path, self.issuer()).is_some_and(wire::Route::is_for_programs)
+    }
+
     async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {
         match call {
             Call::Token { client, request } => {

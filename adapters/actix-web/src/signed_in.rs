@@ -1,12 +1,14 @@
 //! Who is signed in at the host.
 
 use std::pin::Pin;
+use std::rc::Rc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::ErrorServiceUnavailable;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, HttpMessage as _};
+use grantor::AuthorizationServer;
 use grantor::model::Authentication;
 
 /// An answer to come.
@@ -18,6 +20,8 @@ type Answer<B> = Pin<Box<dyn Future<Output = Result<ServiceResponse<B>, Error>>>
 ///
 /// `who` gets what it asks for as handlers do, such as the session. `None` is an anonymous visitor. An
 /// error is answered with 503: a host that does not know who is there does not take them for nobody.
+/// It is not asked where only programs call, such as at the token endpoint
+/// ([`AuthorizationServer::is_for_programs`]).
 ///
 /// ```
 /// use actix_web::{App, HttpRequest};
@@ -26,11 +30,22 @@ type Answer<B> = Pin<Box<dyn Future<Output = Result<ServiceResponse<B>, Error>>>
 /// async fn who(request: HttpRequest) -> Result<Option<Authentication>, std::io::Error> {
 ///     Ok(None) // look the cookie up here
 /// }
-/// let app = App::new().wrap(grantor_actix_web::signed_in(who));
+/// # let server = grantor::AuthorizationServer::builder("https://auth.example.com".parse().unwrap())
+/// #     .storage(grantor::storage::MemoryStorage::new()).authenticator(Nobody).build().unwrap();
+/// let app = App::new().wrap(grantor_actix_web::signed_in(&server, who));
+/// # #[derive(Debug)]
+/// # struct Nobody;
+/// # #[async_trait::async_trait]
+/// # impl grantor::Authenticator for Nobody {
+/// #     async fn account(&self, _: &grantor::model::Subject)
+/// #         -> Result<Option<grantor::model::Account>, grantor::AuthenticatorError> { Ok(None) }
+/// # }
 /// ```
 pub fn signed_in<S, E, F, A, X, B>(
+    server: &AuthorizationServer,
     who: F,
 ) -> impl Transform<S, ServiceRequest, Response = ServiceResponse<B>, Error = Error, InitError = ()>
++ use<S, E, F, A, X, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     E: FromRequest + 'static,
@@ -39,10 +54,15 @@ where
     X: 'static,
     B: MessageBody + 'static,
 {
-    from_fn(move |asked: E, request: ServiceRequest, next: Next<B>| -> Answer<B> {
-        let who = who(asked);
+    let (server, who) = (server.clone(), Rc::new(who));
+    from_fn(move |mut request: ServiceRequest, next: Next<B>| -> Answer<B> {
+        if server.is_for_programs(request.path()) {
+            return Box::pin(next.call(request));
+        }
+        let who = Rc::clone(&who);
         Box::pin(async move {
-            match who.await {
+            let asked = request.extract::<E>().await.map_err(Into::into)?;
+            match who(asked).await {
                 Ok(Some(authentication)) => {
                     request.extensions_mut().insert(authentication);
                 }

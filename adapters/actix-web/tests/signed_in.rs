@@ -5,8 +5,20 @@
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::{App, HttpMessage as _, HttpRequest, web};
-use grantor::model::{Authentication, Subject, Timestamp};
+use grantor::model::{Account, Authentication, Subject, Timestamp};
+use grantor::storage::MemoryStorage;
+use grantor::{Authenticator, AuthenticatorError, AuthorizationServer};
 use grantor_actix_web::signed_in;
+
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Authenticator for Nobody {
+    async fn account(&self, _: &Subject) -> Result<Option<Account>, AuthenticatorError> {
+        Ok(None)
+    }
+}
 
 /// By a header, which only a test may do.
 async fn who(request: HttpRequest) -> Result<Option<Authentication>, &'static str> {
@@ -25,10 +37,15 @@ async fn told(request: HttpRequest) -> String {
     found.map_or("nobody".into(), |found| found.subject.to_string())
 }
 
-async fn ask(name: Option<&str>) -> Result<String, StatusCode> {
-    let app = App::new().route("/", web::get().to(told)).wrap(signed_in(who));
+async fn ask(path: &str, name: Option<&str>) -> Result<String, StatusCode> {
+    let server = AuthorizationServer::builder("http://localhost".parse().expect("loopback"))
+        .storage(MemoryStorage::new())
+        .authenticator(Nobody)
+        .build()
+        .expect("complete");
+    let app = App::new().route(path, web::get().to(told)).wrap(signed_in(&server, who));
     let app = init_service(app).await;
-    let mut request = TestRequest::get();
+    let mut request = TestRequest::get().uri(path);
     if let Some(name) = name {
         request = request.insert_header(("who", name));
     }
@@ -41,7 +58,16 @@ async fn ask(name: Option<&str>) -> Result<String, StatusCode> {
 /// ATTACKS K04.
 #[actix_web::test]
 async fn the_host_says_who_it_is_or_that_it_does_not_know() {
-    assert_eq!(ask(Some("alice")).await, Ok("alice".into()));
-    assert_eq!(ask(None).await, Ok("nobody".into()));
-    assert_eq!(ask(Some("away")).await, Err(StatusCode::SERVICE_UNAVAILABLE));
+    for path in ["/authorize", "/apps", "/a-page-of-the-host"] {
+        assert_eq!(ask(path, Some("alice")).await, Ok("alice".into()));
+        assert_eq!(ask(path, None).await, Ok("nobody".into()));
+        assert_eq!(ask(path, Some("away")).await, Err(StatusCode::SERVICE_UNAVAILABLE));
+    }
+}
+
+#[actix_web::test]
+async fn it_is_not_asked_where_only_programs_call() {
+    for path in ["/token", "/revoke", "/introspect"] {
+        assert_eq!(ask(path, Some("away")).await, Ok("nobody".into()));
+    }
 }

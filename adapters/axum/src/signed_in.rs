@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use grantor::AuthorizationServer;
 use grantor::model::Authentication;
 use http::StatusCode;
 use tower_layer::Layer;
@@ -17,6 +18,8 @@ use tower_service::Service;
 ///
 /// `who` gets what it asks for as handlers do, such as the session. `None` is an anonymous visitor. An
 /// error is answered with 503: a host that does not know who is there does not take them for nobody.
+/// It is not asked where only programs call, such as at the token endpoint
+/// ([`AuthorizationServer::is_for_programs`]).
 ///
 /// ```
 /// use axum::http::HeaderMap;
@@ -28,7 +31,7 @@ use tower_service::Service;
 /// # let server = grantor::AuthorizationServer::builder("https://auth.example.com".parse().unwrap())
 /// #     .storage(grantor::storage::MemoryStorage::new()).authenticator(Nobody).build().unwrap();
 /// let app: axum::Router =
-///     grantor_axum::router(server).layer(grantor_axum::signed_in(who));
+///     grantor_axum::router(server.clone()).layer(grantor_axum::signed_in(&server, who));
 /// # #[derive(Debug)]
 /// # struct Nobody;
 /// # #[async_trait::async_trait]
@@ -37,25 +40,26 @@ use tower_service::Service;
 /// #         -> Result<Option<grantor::model::Account>, grantor::AuthenticatorError> { Ok(None) }
 /// # }
 /// ```
-pub fn signed_in<E, F, A, X>(who: F) -> SignedIn<E, F>
+pub fn signed_in<E, F, A, X>(server: &AuthorizationServer, who: F) -> SignedIn<E, F>
 where
     E: FromRequestParts<()> + Send + 'static,
     F: Fn(E) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Option<Authentication>, X>> + Send + 'static,
     X: 'static,
 {
-    SignedIn { who, asks: PhantomData }
+    SignedIn { server: server.clone(), who, asks: PhantomData }
 }
 
 /// The layer that [`signed_in`] makes.
 pub struct SignedIn<E, F> {
+    server: AuthorizationServer,
     who: F,
     asks: PhantomData<fn(E)>,
 }
 
 impl<E, F: Clone> Clone for SignedIn<E, F> {
     fn clone(&self) -> Self {
-        Self { who: self.who.clone(), asks: PhantomData }
+        Self { server: self.server.clone(), who: self.who.clone(), asks: PhantomData }
     }
 }
 
@@ -105,6 +109,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        if self.by.server.is_for_programs(request.uri().path()) {
+            let answer = self.inner.call(request);
+            return Box::pin(async move { answer.await.map(IntoResponse::into_response) });
+        }
         let who = self.by.who.clone();
         // The one that was polled ready is the one to call.
         let ready = self.inner.clone();

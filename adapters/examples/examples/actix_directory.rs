@@ -80,7 +80,7 @@ pub async fn run(at: TcpListener, builder: Builder, users: Users) -> Result<(), 
             .service(resource("/login").get(async || Html::new(PAGE)).post(sign_in))
             .route("/logout", post().to(sign_out))
             .service(resource("/me").wrap(guard.clone()).get(async |Token(it): Token| it.username))
-            .wrap(signed_in(async |session: Session| session.get("user")))
+            .wrap(signed_in(&server, async |session: Session| session.get("user")))
             .wrap(SessionMiddleware::new(CookieSessionStore::default(), key.clone()))
     };
     Ok(HttpServer::new(app).listen(at)?.run().await?)

@@ -80,7 +80,7 @@ pub async fn run(listener: TcpListener, builder: Builder, users: Users) -> Resul
     let sessions = SessionManagerLayer::new(MemoryStore::default()).with_same_site(SameSite::Lax);
     let sign_out = |session: Session| async move { session.flush().await.map_err(away) };
     let app = grantor_axum::router(server.clone())
-        .layer(signed_in(|session: Session| async move { session.get("user").await }))
+        .layer(signed_in(&server, |session: Session| async move { session.get("user").await }))
         .route("/login", get(Html(PAGE)).post(sign_in))
         .route("/logout", post(sign_out))
         .layer(sessions)

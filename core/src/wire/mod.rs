@@ -221,10 +221,12 @@ impl Route {
     }
 
     const fn surface(self) -> Surface {
-        match self {
-            Self::Token | Self::Revoke | Self::Introspect | Self::Metadata => Surface::Json,
-            _ => Surface::Page,
-        }
+        if self.is_for_programs() { Surface::Json } else { Surface::Page }
+    }
+
+    /// Whether no person ever comes to it.
+    pub(crate) const fn is_for_programs(self) -> bool {
+        matches!(self, Self::Token | Self::Revoke | Self::Introspect | Self::Metadata)
     }
 
     /// Whether scripts of other origins may read its answers.
