@@ -8,11 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::read_text;
+use super::{Timestamp, read_text};
 
 /// The public half of every handle: names one record, says nothing about it.
 ///
-/// 96 random bits. Uniqueness does not rest on luck: a record is only ever created where none is.
+/// The second in which the record was made, and 64 random bits. In a store that sorts its keys, what is
+/// made together lies together, which saves it a third of the work of a new record. Uniqueness does not
+/// rest on luck: a record is only ever created where none is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(pub(crate) [u8; Self::LEN]);
 
@@ -23,6 +25,15 @@ impl RecordId {
     /// The identifier made of these bytes.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) fn made(at: Timestamp, random: [u8; 8]) -> Self {
+        let seconds = u32::try_from(at.as_seconds().max(0)).unwrap_or(u32::MAX);
+        let mut id = [0; Self::LEN];
+        let (front, back) = id.split_at_mut(4);
+        front.copy_from_slice(&seconds.to_be_bytes());
+        back.copy_from_slice(&random);
+        Self(id)
     }
 
     /// Until what names the record has been looked at.

@@ -1,6 +1,6 @@
 //! Randomness as an argument.
 
-use crate::model::{RecordId, Secret};
+use crate::model::{RecordId, Secret, Timestamp};
 use crate::storage::CommitId;
 
 /// The random bytes that one decision may use: a seed of 256 fresh bits, expanded on demand.
@@ -30,9 +30,9 @@ impl Entropy {
         Secret::from_bytes(self.bytes())
     }
 
-    /// The identifier of a new record.
-    pub fn record_id(&mut self) -> RecordId {
-        RecordId::from_bytes(self.bytes())
+    /// The identifier of a record that is made now.
+    pub fn record_id(&mut self, now: Timestamp) -> RecordId {
+        RecordId::made(now, self.bytes())
     }
 
     /// The identity of a commit.
@@ -76,6 +76,16 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 200);
+    }
+
+    #[test]
+    fn identifiers_sort_by_the_second_in_which_they_are_made() {
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let seconds = [0, 1, 1_700_000_000, 4_294_967_295, 5_000_000_000];
+        let ids = seconds.map(|at| entropy.record_id(Timestamp::from_millis(at * 1_000 + 999)));
+        assert!(ids.is_sorted(), "{ids:?}");
+        let before = entropy.record_id(Timestamp::from_millis(-1));
+        assert_ne!(before, entropy.record_id(Timestamp::from_millis(-1)));
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn issue(
         Ok(scope) => scope,
         Err(refusal) => return Decision::refuse(refusal),
     };
-    let id = entropy.record_id();
+    let id = entropy.record_id(ctx.now);
     let lifetime = ctx.policy.access_token_lifetime;
     let (access_token, kept) = mint(id, entropy.secret(), None, lifetime, ctx.now);
     let grant = Grant {

@@ -12,7 +12,7 @@ use crate::storage::Record;
 /// Begins a session for a user whose credentials were just verified. It always has a new secret:
 /// a cookie that was in the browser before the sign-in opens nothing afterwards (ATTACKS G04).
 pub fn sign_in(account: &Account, ctx: Context<'_>, entropy: &mut Entropy) -> Decision<Handle> {
-    let id = entropy.record_id();
+    let id = entropy.record_id(ctx.now);
     let secret = entropy.secret();
     let session = Session {
         id,

@@ -78,7 +78,7 @@ pub fn begin(
         Err(refusal) => return to_client(refusal),
     };
     let grant = Grant {
-        id: entropy.record_id(),
+        id: entropy.record_id(ctx.now),
         client_id: client.id.clone(),
         client_epoch: client.epoch,
         created_at: ctx.now,
