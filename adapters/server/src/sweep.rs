@@ -4,34 +4,91 @@ use std::time::Duration;
 
 use grantor::AuthorizationServer;
 use grantor::engine::{EntropySource as _, SystemEntropy};
-use grantor::storage::{Cursor, Promises};
+use grantor::storage::{Cursor, Promises, Swept};
+use tokio::time::{Instant, sleep};
 
 use crate::shutdown::Shutdown;
 
+/// However late a walk is, requests come between two steps.
+const BREATH: Duration = Duration::from_millis(1);
+
 /// How the store is swept: a little at a time, so that no request waits for it.
+///
+/// A *round* is a rest and the walk through the whole store after it. The steps of a walk are spread
+/// over what is left of its round; how many there will be is known from the walk before. What expires
+/// must not come faster than it is removed, and where it lies is up to the store: one that sorts its
+/// keys may have all that has expired in one place, and all that is new behind the walk. So what one
+/// step finds says nothing of the rest, and
+///
+/// * a walk that is not through when its round is over goes on without pauses: nothing stays for
+///   longer than a round after it may go, or for two where the order is random;
+/// * where more than a tenth of the store had expired the next round is shorter, by as much as it was
+///   more: a tenth is where a busy store settles.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweeper {
-    /// The time between two steps of a walk through the store.
+    /// The longest time between two steps of a walk.
     pub step: Duration,
     /// The time between the end of a walk and the next one, and before the first.
     pub rest: Duration,
     /// Up to so much is added to each rest, at random: where several processes sweep one store, they
     /// do not all do so at the same time.
     pub jitter: Duration,
+    /// The longest time for a round, until it goes on without pauses.
+    pub round: Duration,
     /// How many records one step looks at.
     pub budget: usize,
 }
 
 impl Default for Sweeper {
-    /// A thousand records a second, and a minute of rest: a store of a million is walked in a
-    /// quarter of an hour, while records outlive their meaning by an hour anyway.
+    /// A thousand records a second at least, a minute of rest, and a quarter of an hour for a round: in
+    /// a store of a million there is a step every 0.8 seconds, in one of ten millions there are twelve
+    /// in a second, of a millisecond or two each. Records outlive their meaning by an hour anyway, and
+    /// those that anybody can make by ten minutes.
     fn default() -> Self {
         Self {
             step: Duration::from_secs(1),
             rest: Duration::from_secs(60),
             jitter: Duration::ZERO,
+            round: Duration::from_secs(15 * 60),
             budget: 1000,
         }
+    }
+}
+
+/// A round, from the end of the walk before.
+struct Round {
+    began: Instant,
+    time: Duration,
+    expected_steps: u32,
+    steps: u32,
+    examined: u32,
+    removed: u32,
+}
+
+impl Round {
+    fn new(time: Duration, expected_steps: u32) -> Self {
+        Self { began: Instant::now(), time, expected_steps, steps: 0, examined: 0, removed: 0 }
+    }
+
+    fn add(&mut self, swept: &Swept) {
+        let more = |sum: u32, more| sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        self.steps = more(self.steps, 1);
+        self.examined = more(self.examined, swept.examined);
+        self.removed = more(self.removed, swept.removed);
+    }
+
+    fn pause(&self) -> Duration {
+        let left = self.expected_steps.saturating_sub(self.steps).max(1);
+        self.time.saturating_sub(self.began.elapsed()) / left
+    }
+
+    /// The round after this one: of the time in which a tenth of the store expires.
+    fn next(&self, longest: Duration) -> Self {
+        let time = match self.removed {
+            0 => longest,
+            removed => (self.began.elapsed() / removed).saturating_mul(self.examined / 10),
+        };
+        Self::new(time.min(longest), self.steps)
     }
 }
 
@@ -41,13 +98,14 @@ impl Sweeper {
     /// A store that several processes share is swept by each of them, since nobody knows of the
     /// others, and it expires records by itself: what is left to do is to take away the index entries
     /// of records that are gone, a hundred bytes each. So each process rests for an hour on average,
-    /// between half an hour and one and a half. Ten processes on a million records then look at less
-    /// than three thousand of them in a second, all together, which is a few percent of what Redis can
-    /// do; and an entry that leads nowhere stays for about a tenth of an hour.
+    /// between half an hour and one and a half, and has a quarter of a day for a round. Ten processes on
+    /// a million records then look at less than three thousand of them in a second, all together, which
+    /// is a few percent of what Redis can do; and an entry that leads nowhere stays for about a tenth of
+    /// an hour.
     pub fn of(promises: Promises) -> Self {
         let hour = Duration::from_secs(3600);
         match promises.shared {
-            true => Self { rest: hour / 2, jitter: hour, ..Self::default() },
+            true => Self { rest: hour / 2, jitter: hour, round: hour * 6, ..Self::default() },
             false => Self::default(),
         }
     }
@@ -64,37 +122,46 @@ impl Sweeper {
     pub async fn run(self, server: AuthorizationServer, mut shutdown: Shutdown) {
         let entropy = SystemEntropy::default();
         let mut cursor: Option<Cursor> = None;
-        let mut removed = 0;
+        let mut round = Round::new(self.round, 0);
+        let mut pause = self.rest(&entropy);
         loop {
-            let pause = match cursor {
-                // Where much is removed much was made: the store must not grow faster than it is swept.
-                Some(_) if removed > self.budget / 10 => Duration::ZERO,
-                Some(_) => self.step,
-                None => self.rest(&entropy),
-            };
             tokio::select! {
                 () = shutdown.requested() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
             }
-            match server.sweep(cursor.as_ref(), self.budget).await {
+            pause = match server.sweep(cursor.as_ref(), self.budget).await {
                 Ok(swept) => {
                     tracing::debug!(examined = swept.examined, removed = swept.removed, "swept");
-                    removed = swept.removed;
+                    round.add(&swept);
                     cursor = swept.next;
+                    match cursor {
+                        Some(_) => round.pause().min(self.step).max(BREATH),
+                        None => {
+                            round = round.next(self.round);
+                            self.rest(&entropy)
+                        }
+                    }
                 }
-                Err(error) => tracing::warn!(%error, "the store could not be swept"),
-            }
+                Err(error) => {
+                    tracing::warn!(%error, "the store could not be swept");
+                    if cursor.is_some() { self.step } else { self.rest(&entropy) }
+                }
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::collections::BTreeMap;
+    use std::ops::Bound;
+    use std::sync::{Arc, Mutex};
 
+    use grantor::engine::Clock;
     use grantor::model::{Account, Subject, Timestamp};
     use grantor::storage::{
-        Commit, CommitId, CommitOutcome, Key, Kind, Listing, MemoryStorage, NewRecord, Storage,
+        Commit, CommitId, CommitOutcome, Key, Kind, Listing, MemoryStorage, NewRecord, Page,
+        Storage, StorageError, Stored,
     };
     use grantor::{Authenticator, AuthenticatorError, Credentials, Verdict};
 
@@ -152,6 +219,157 @@ mod tests {
         assert_eq!(count(&*storage).await, 95, "one walk");
         trigger.stop();
         sweeping.await.expect("ends");
+    }
+
+    /// The time of the test's runtime.
+    #[derive(Clone, Copy, Debug)]
+    struct Simulated(Instant);
+
+    impl Clock for Simulated {
+        fn now(&self) -> Timestamp {
+            Timestamp::EPOCH.plus(self.0.elapsed())
+        }
+    }
+
+    /// The keys of a store that is walked in their order, and when each may go.
+    #[derive(Debug, Default)]
+    struct InOrder {
+        keys: Mutex<BTreeMap<u64, Timestamp>>,
+        steps: Mutex<Vec<Instant>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Storage for InOrder {
+        fn promises(&self) -> Promises {
+            MemoryStorage::new().promises()
+        }
+
+        async fn load(&self, _: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
+            unreachable!("only swept")
+        }
+
+        async fn commit(&self, _: Commit) -> Result<CommitOutcome, StorageError> {
+            unreachable!("only swept")
+        }
+
+        async fn list(
+            &self,
+            _: &Listing,
+            _: Option<&Cursor>,
+            _: usize,
+        ) -> Result<Page, StorageError> {
+            unreachable!("only swept")
+        }
+
+        async fn sweep(
+            &self,
+            now: Timestamp,
+            after: Option<&Cursor>,
+            budget: usize,
+        ) -> Result<Swept, StorageError> {
+            self.steps.lock().expect("no panic").push(Instant::now());
+            let mut keys = self.keys.lock().expect("no panic");
+            let after = after.map_or(Bound::Unbounded, |Cursor(key)| {
+                Bound::Excluded(u64::from_be_bytes(key.as_slice().try_into().expect("8 bytes")))
+            });
+            let walked: Vec<_> = keys.range((after, Bound::Unbounded)).take(budget).collect();
+            let (examined, last) = (walked.len(), walked.last().map(|(key, _)| **key));
+            let due = walked.into_iter().filter(|(_, purge_at)| purge_at.has_passed(now));
+            let due: Vec<u64> = due.map(|(key, _)| *key).collect();
+            due.iter().for_each(|key| assert!(keys.remove(key).is_some()));
+            let next =
+                last.filter(|_| examined == budget).map(|key| Cursor(key.to_be_bytes().into()));
+            Ok(Swept { examined, removed: due.len(), next })
+        }
+
+        async fn ready(&self) -> Result<(), StorageError> {
+            Ok(())
+        }
+    }
+
+    /// One in a thousand: a step looks at one record.
+    const SCALE: usize = 1000;
+
+    fn swept(storage: &Arc<InOrder>) -> (shutdown::Trigger, tokio::task::JoinHandle<()>) {
+        let storage: Arc<dyn Storage> = Arc::clone(storage) as _;
+        let server = AuthorizationServer::builder("http://localhost".parse().expect("loopback"))
+            .shared_storage(storage)
+            .clock(Simulated(Instant::now()))
+            .authenticator(Nobody)
+            .build()
+            .expect("complete");
+        let (trigger, shutdown) = shutdown::channel();
+        let usual = Sweeper::default();
+        let sweeper = Sweeper { budget: usual.budget / SCALE, ..usual };
+        (trigger, tokio::spawn(sweeper.run(server, shutdown)))
+    }
+
+    /// The key of the first record, the second, and so on, where keys begin with their time.
+    fn by_time(number: u64) -> u64 {
+        number
+    }
+
+    /// Where they are random. No two are the same: an odd factor and a rotation can be undone.
+    fn at_random(number: u64) -> u64 {
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+    }
+
+    /// Two thousand records a second that live for 20 minutes: a flood of what anybody can make.
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_store_stays_small_in_any_order() {
+        const RATE: u64 = 2000 / SCALE as u64;
+        const LIFETIME: u64 = 20 * 60;
+        const ALIVE: usize = (RATE * LIFETIME) as usize;
+        for order in [by_time, at_random] {
+            let storage = Arc::new(InOrder::default());
+            let clock = Simulated(Instant::now());
+            let (trigger, sweeping) = swept(&storage);
+            // How many have expired, at most, in each lifetime from the second on.
+            let mut expired = Vec::new();
+            for second in 0..4 * LIFETIME {
+                if second % LIFETIME == 0 {
+                    expired.push(0);
+                }
+                let purge_at = clock.now().plus(Duration::from_secs(LIFETIME));
+                let made = (second * RATE..(second + 1) * RATE).map(|n| (order(n), purge_at));
+                storage.keys.lock().expect("no panic").extend(made);
+                sleep(Duration::from_secs(1)).await;
+                let all = storage.keys.lock().expect("no panic").len();
+                let most = expired.last_mut().expect("begun");
+                *most = all.saturating_sub(ALIVE).max(*most);
+            }
+            trigger.stop();
+            sweeping.await.expect("ends");
+            let steps = storage.steps.lock().expect("no panic");
+            assert!(steps.windows(2).all(|two| two[1] - two[0] >= BREATH), "requests come between");
+            // Nothing can have expired for so long that the first walks take all their time.
+            assert!(expired.iter().all(|most| *most < ALIVE * 3 / 4), "{expired:?} of {ALIVE}");
+            assert!(expired[3] < ALIVE / 5, "{expired:?} of {ALIVE}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_store_is_looked_at_gently() {
+        for (millions, least) in [(1, 830), (10, 83)] {
+            let storage = Arc::new(InOrder::default());
+            let forever = Timestamp::from_millis(i64::MAX);
+            let records = (0..millions * 1_000_000 / SCALE as u64).map(|n| (n, forever));
+            storage.keys.lock().expect("no panic").extend(records);
+            let (trigger, sweeping) = swept(&storage);
+            // The first walk has to find out how large the store is.
+            let minute = Duration::from_secs(60);
+            sleep(20 * minute).await;
+            storage.steps.lock().expect("no panic").clear();
+            sleep(30 * minute).await;
+            trigger.stop();
+            sweeping.await.expect("ends");
+            let steps = storage.steps.lock().expect("no panic");
+            let pauses = steps.windows(2).map(|two| two[1] - two[0]).min();
+            let least = Duration::from_millis(least);
+            assert!(pauses.is_some_and(|pause| pause >= least), "{millions} millions: {pauses:?}");
+            let walks = steps.len() * SCALE / (millions as usize * 1_000_000);
+            assert!(walks >= 1, "{millions} millions: {} steps", steps.len());
+        }
     }
 
     #[test]
