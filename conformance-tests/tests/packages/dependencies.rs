@@ -55,11 +55,16 @@ const CORE: &[Row] = &[
     },
     Row { name: "percent-encoding", reason: "paths and Basic authentication", brings: &[] },
     Row {
+        name: "postcard",
+        reason: "the form of records of which there may be millions",
+        brings: &["cobs", "thiserror", "thiserror-impl"],
+    },
+    Row {
         name: "ring",
         reason: "SHA-256, HMAC and random numbers",
         brings: &["getrandom", "libc", "untrusted"],
     },
-    Row { name: "rmp-serde", reason: "the form of records in a storage", brings: &["rmp"] },
+    Row { name: "rmp-serde", reason: "the form of the other records", brings: &["rmp"] },
     Row { name: "serde", reason: "records and answers are data", brings: &[] },
     Row {
         name: "serde_json",

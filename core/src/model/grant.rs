@@ -10,7 +10,7 @@ use super::{
 /// [`protocol`](crate::protocol#the-life-of-an-authorization).
 ///
 /// In a record its fields stand in their order and without their names, since there may be millions of
-/// these: a field is only ever added at the end of a type, with a default. What serde writes is for
+/// these: whatever changes here changes the format of records. What serde writes is for
 /// records: it has no `id`, which [`Record::decode`](crate::storage::Record::decode) takes from the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {

@@ -39,7 +39,7 @@ pub use self::time::Timestamp;
 pub(crate) use self::redirect_uri::kind_of as redirect_uri_kind;
 pub(crate) use self::secret::mac;
 
-/// Fixed-size byte strings as MessagePack `bin`, which serde's own arrays are not.
+/// Fixed-size byte strings in one piece, which serde's own arrays are not.
 pub(crate) mod bytes {
     use serde::de::{Error, SeqAccess, Visitor};
 

@@ -268,6 +268,30 @@ fn a_record_is_where_it_was_and_reads_what_was_written() {
 }
 
 #[test]
+fn a_part_of_a_record_is_no_record_and_neither_is_more_than_one() {
+    let mut world = World::new();
+    let registered = world.confidential();
+    let (issued, _) = world.allowed(&registered.client);
+    let (key, grant) = (Key::grant(issued.id), Record::Grant(issued));
+    let whole = grant.to_new_record(None).expect("it fits").value;
+    for len in 0..whole.len() {
+        assert!(Record::decode(&key, &whole[..len]).is_err(), "{len} bytes");
+    }
+    assert!(Record::decode(&key, &[&whole[..], &[0]].concat()).is_err());
+    let older = [&[2], &whole[1..]].concat();
+    let error = Record::decode(&key, &older).expect_err("another format").to_string();
+    assert!(error.contains("format 2"), "{error}");
+    // Whatever a damaged byte makes of it, it is an answer.
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            let _ = Record::decode(&key, &damaged);
+        }
+    }
+}
+
+#[test]
 fn bytes_of_another_length_are_no_hash() {
     let short = serde_json::from_str::<SecretHash>("[1,2,3]").expect_err("too short");
     assert!(short.to_string().contains("32 bytes"), "{short}");
