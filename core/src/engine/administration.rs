@@ -62,7 +62,7 @@ impl AuthorizationServer {
 
     /// A registered client, if it was not removed.
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>, Error> {
-        let facts = self.load(&[Key::client(id)]).await?;
+        let facts = self.load(vec![Key::client(id)]).await?;
         Ok(facts.client(Some(id)).filter(|client| client.removed_at.is_none()).cloned())
     }
 
@@ -299,7 +299,7 @@ impl AuthorizationServer {
         after: Option<Cursor>,
     ) -> Result<(Facts, Vec<Key>, Option<Cursor>), Unavailable> {
         let page = self.inner.storage.list(listing, after.as_ref(), PAGE).await?;
-        let facts = self.load(&page.keys).await?;
+        let facts = self.load(page.keys.clone()).await?;
         Ok((facts, page.keys, page.next))
     }
 

@@ -44,8 +44,7 @@ impl AuthorizationServer {
         browser: &Browser,
     ) -> Result<Outcome, Error<AuthorizationError>> {
         let client_id = request.client_id.as_deref().and_then(|id| ClientId::parse(id).ok());
-        let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
-        let facts = self.load(&keys).await?;
+        let facts = self.load(client_id.iter().map(Key::client).collect()).await?;
         let known = facts.loaded_client(client_id.as_ref());
         match self.begin(request, browser, client_id, facts).await {
             // From here on the client can be told, and can tell its user something better.
@@ -80,8 +79,7 @@ impl AuthorizationServer {
                 self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return self.confirm("authorize", client_id, browser, issued, outcome).await;
             }
-            let keys: Vec<Key> = client_id.iter().map(Key::client).collect();
-            facts = self.load(&keys).await?;
+            facts = self.load(client_id.iter().map(Key::client).collect()).await?;
         }
     }
 
@@ -199,14 +197,14 @@ impl AuthorizationServer {
     ) -> Result<Handle, Error> {
         let mut account = self.verify_credentials(credentials).await?;
         let user = Key::revoked_subject(&account.subject);
-        let before = self.load(std::slice::from_ref(&user)).await?;
+        let before = self.load(vec![user.clone()]).await?;
         let revoked = before.revoked_subject(Some(&account.subject));
         if session::must_verify_again(revoked, self.context()) {
             account = self.verify_credentials(credentials).await?;
         }
         let begun = self.step(&[], |_, ctx, entropy| session::sign_in(&account, ctx, entropy));
         let handle = begun.await?.map_err(Error::Refused)?;
-        let after = self.load(std::slice::from_ref(&user)).await?;
+        let after = self.load(vec![user]).await?;
         let subject = Some(&account.subject);
         let standing =
             session::confirm(before.revoked_subject(subject), after.revoked_subject(subject));
@@ -264,10 +262,10 @@ impl AuthorizationServer {
         browser: &Browser,
         ctx: Context<'_>,
     ) -> Result<(Facts, Option<ClientId>, Present), Unavailable> {
-        let mut facts = self.load(std::slice::from_ref(key)).await?;
+        let mut facts = self.load(vec![key.clone()]).await?;
         let client_id = facts.grant(key).map(|grant| grant.client_id.clone());
         if let Some(id) = &client_id {
-            self.load_more(&mut facts, &[Key::client(id)]).await?;
+            self.load_more(&mut facts, vec![Key::client(id)]).await?;
         }
         let present = self.present(&mut facts, browser, client_id.as_ref(), ctx).await?;
         Ok((facts, client_id, present))
@@ -282,12 +280,12 @@ impl AuthorizationServer {
         ctx: Context<'_>,
     ) -> Result<Present, Unavailable> {
         if let (None, Some(cookie)) = (&browser.authentication, &browser.session) {
-            self.load_more(facts, &[Key::session(cookie.id)]).await?;
+            self.load_more(facts, vec![Key::session(cookie.id)]).await?;
         }
         let mut present = Present::of(browser, client_id, facts, None, ctx);
         let subject = present.authentication.as_ref().map(|found| &found.subject);
         if let (Some(subject), Some(consent)) = (subject, &present.consent) {
-            self.load_more(facts, &[consent.clone(), Key::revoked_subject(subject)]).await?;
+            self.load_more(facts, vec![consent.clone(), Key::revoked_subject(subject)]).await?;
         }
         present.account = self.account(subject).await?;
         Ok(present)
@@ -309,7 +307,7 @@ impl AuthorizationServer {
             let session = browser.session.as_ref().filter(|_| browser.authentication.is_none());
             let mut keys = vec![consent.clone(), Key::revoked_subject(subject)];
             keys.extend(session.map(|cookie| Key::session(cookie.id)));
-            let facts = self.load(&keys).await?;
+            let facts = self.load(keys).await?;
             let signed_in = session.is_none_or(|cookie| {
                 let found = facts.session(&Key::session(cookie.id));
                 session::authentication(cookie, found, self.context()).is_some()

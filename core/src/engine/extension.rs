@@ -170,7 +170,8 @@ impl AuthorizationServer {
         let facts = self.load_for(presented, client_id, None).await.map_err(Error::from)?;
         let first = TokenRequest::Extension(request.clone());
         let question = Question::Token { caller: presented, request: &first };
-        let client = self.verify(question, presented, &facts, self.context()).await?;
+        let client = facts.client(client_id);
+        let client = self.verify(client, question, presented, &facts, self.context()).await?;
         extension::may_ask(grant_type, client).map_err(ExtensionError::Refused)?;
         let asked_at = self.now();
         let authorized = grant.authorize(parameters, client.client(), self).await?;
@@ -178,7 +179,7 @@ impl AuthorizationServer {
         let subject = authorized.subject.clone();
         request.authorized = Some(authorized);
         let user = subject.as_ref().map(Key::revoked_subject);
-        let before = self.load(user.as_slice()).await.map_err(Error::from)?;
+        let before = self.load(user.clone().into_iter().collect()).await.map_err(Error::from)?;
         extension::confirm(asked_at, before.revoked_subject(subject.as_ref()))
             .map_err(ExtensionError::Refused)?;
         let request = TokenRequest::Extension(request);
@@ -186,7 +187,7 @@ impl AuthorizationServer {
         // Everything of the user may have been revoked while the token was made, by somebody who did
         // not see it.
         if let Some(user) = user {
-            let after = self.load(&[user]).await.map_err(Error::from)?;
+            let after = self.load(vec![user]).await.map_err(Error::from)?;
             let subject = subject.as_ref();
             let (before, after) = (before.revoked_subject(subject), after.revoked_subject(subject));
             if session::confirm(before, after).is_err() {

@@ -175,7 +175,7 @@ impl AuthorizationServer {
     }
 
     /// Loads records in one call to the store.
-    pub(super) async fn load(&self, keys: &[Key]) -> Result<Facts, Unavailable> {
+    pub(super) async fn load(&self, keys: Vec<Key>) -> Result<Facts, Unavailable> {
         let mut facts = Facts::default();
         self.load_more(&mut facts, keys).await?;
         Ok(facts)
@@ -185,15 +185,9 @@ impl AuthorizationServer {
     pub(super) async fn load_more(
         &self,
         facts: &mut Facts,
-        keys: &[Key],
+        mut wanted: Vec<Key>,
     ) -> Result<(), Unavailable> {
-        let mut wanted: Vec<Key> = Vec::with_capacity(keys.len());
-        for key in keys {
-            let known = facts.found.iter().any(|(known, _)| known == key) || wanted.contains(key);
-            if !known {
-                wanted.push(key.clone());
-            }
-        }
+        wanted.retain(|key| facts.found.iter().all(|(known, _)| known != key));
         if wanted.is_empty() {
             return Ok(());
         }
@@ -243,9 +237,8 @@ impl AuthorizationServer {
                 facts = Facts::default();
             }
         }
-        let keys: Vec<Key> =
-            client_id.map(Key::client).into_iter().chain(grant_key.cloned()).collect();
-        self.load_more(&mut facts, &keys).await?;
+        let keys = client_id.map(Key::client).into_iter().chain(grant_key.cloned()).collect();
+        self.load_more(&mut facts, keys).await?;
         if let Some(grant_key) = grant_key {
             self.replace_outdated(&mut facts, grant_key).await?;
         }
@@ -265,7 +258,7 @@ impl AuthorizationServer {
             self.take_cached(facts, &key);
             self.replace_outdated(facts, grant_key).await?;
         }
-        self.load_more(facts, std::slice::from_ref(&key)).await
+        self.load_more(facts, vec![key]).await
     }
 
     fn take_cached(&self, facts: &mut Facts, key: &Key) {
@@ -282,7 +275,7 @@ impl AuthorizationServer {
     ) -> Result<(), Unavailable> {
         let Some(key) = facts.may_be_outdated(grant_key) else { return Ok(()) };
         facts.forget(&key);
-        self.load_more(facts, std::slice::from_ref(&key)).await
+        self.load_more(facts, vec![key]).await
     }
 
     /// The account of whoever the grant belongs to, if it still stands.
@@ -339,7 +332,7 @@ impl AuthorizationServer {
     ) -> Result<Result<T, Refusal>, Unavailable> {
         let mut attempts = self.attempts();
         loop {
-            let facts = self.load(keys).await?;
+            let facts = self.load(keys.to_vec()).await?;
             let mut entropy = self.entropy()?;
             let decision = decide(&facts, self.context(), &mut entropy);
             let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;

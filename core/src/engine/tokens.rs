@@ -121,7 +121,8 @@ impl AuthorizationServer {
         loop {
             let facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
             let ctx = self.context();
-            let client = self.verify(question, presented, &facts, ctx).await?;
+            let client = facts.client(client_id.as_ref());
+            let client = self.verify(client, question, presented, &facts, ctx).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
             let subject = grant.and_then(|grant| grant.subject()).or(request.subject());
             let account = self.account(subject).await?;
@@ -151,7 +152,8 @@ impl AuthorizationServer {
         loop {
             let facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
             let ctx = self.context();
-            let client = self.verify(question, presented, &facts, ctx).await?;
+            let client = facts.client(client_id.as_ref());
+            let client = self.verify(client, question, presented, &facts, ctx).await?;
             let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
                 return Ok(());
             };
@@ -181,7 +183,7 @@ impl AuthorizationServer {
         // Who asks is settled before anything is looked up for the answer.
         let caller = facts.loaded_client(client_id.as_ref());
         let caller = caller.as_ref().and_then(|loaded| loaded.record.as_client());
-        let caller = self.verify_as(caller, question, presented, &facts, ctx).await?;
+        let caller = self.verify(caller, question, presented, &facts, ctx).await?;
         let account = self.complete(&mut facts, grant_key.as_ref()).await?;
         let token_facts = TokenFacts::of(&facts, grant_key.as_ref(), account.as_ref());
         let answer = introspect::introspect(token.as_ref(), caller, token_facts, ctx);
@@ -199,7 +201,7 @@ impl AuthorizationServer {
             Err(refusal) => return self.finish("bearer", None, Err(refusal)).await,
         };
         let key = Key::grant(token.id);
-        let mut facts = self.load(std::slice::from_ref(&key)).await?;
+        let mut facts = self.load(vec![key.clone()]).await?;
         let account = self.complete(&mut facts, Some(&key)).await?;
         let ctx = self.context();
         let token_facts = TokenFacts::of(&facts, Some(&key), account.as_ref());
@@ -224,20 +226,8 @@ impl AuthorizationServer {
         Ok(self.account(subject.as_ref()).await?)
     }
 
+    /// Whether the client is who it says.
     pub(super) async fn verify<'a>(
-        &self,
-        question: Question<'_>,
-        presented: &PresentedClient,
-        facts: &'a Facts,
-        ctx: Context<'_>,
-    ) -> Result<VerifiedClient<'a>, Error> {
-        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
-        let client = facts.client(client_id.as_ref());
-        self.verify_as(client, question, presented, facts, ctx).await
-    }
-
-    /// The same, where the client's record must outlive the facts.
-    async fn verify_as<'a>(
         &self,
         client: Option<&'a Client>,
         question: Question<'_>,

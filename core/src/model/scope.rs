@@ -166,10 +166,13 @@ impl ScopeSet {
 
 impl FromIterator<ScopeToken> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = ScopeToken>>(tokens: I) -> Self {
-        let mut tokens: Vec<ScopeToken> = tokens.into_iter().collect();
+        let mut tokens = tokens.into_iter();
+        let Some(first) = tokens.next() else { return Self::empty() };
+        let Some(second) = tokens.next() else { return Self(Some([first].into())) };
+        let mut tokens: Vec<ScopeToken> = [first, second].into_iter().chain(tokens).collect();
         tokens.sort_unstable();
         tokens.dedup();
-        Self((!tokens.is_empty()).then(|| tokens.into()))
+        Self(Some(tokens.into()))
     }
 }
 

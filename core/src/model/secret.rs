@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::hash::{HmacSha256, Sha256, sha256};
 use super::identifiers::RecordId;
@@ -223,7 +223,7 @@ impl SecretString {
 
     /// A new client secret: a recognisable prefix, 256 bits, a checksum.
     pub(crate) fn client_secret(secret: &Secret) -> Self {
-        Self(encode(CLIENT_SECRET_PREFIX, secret.expose()))
+        Self(encode::<{ Secret::LEN + SUM_LEN }>(CLIENT_SECRET_PREFIX, [secret.expose(), &[]]))
     }
 }
 
@@ -240,6 +240,8 @@ impl fmt::Debug for SecretString {
 }
 
 const CLIENT_SECRET_PREFIX: &str = "grk_";
+/// Of the CRC-32.
+const SUM_LEN: usize = 4;
 
 /// What a handle opens.
 ///
@@ -291,6 +293,7 @@ pub struct Handle {
 impl Handle {
     /// The length of the text form.
     pub const TEXT_LEN: usize = 4 + 64;
+    const LEN: usize = RecordId::LEN + Secret::LEN + SUM_LEN;
 
     /// A handle of this kind.
     pub const fn new(kind: HandleKind, id: RecordId, secret: Secret) -> Self {
@@ -299,13 +302,8 @@ impl Handle {
 
     /// The text form.
     pub fn encode(&self) -> SecretString {
-        let mut body = [0_u8; RecordId::LEN + Secret::LEN];
-        let (id, secret) = body.split_at_mut(RecordId::LEN);
-        id.copy_from_slice(self.id.as_bytes());
-        secret.copy_from_slice(self.secret.expose());
-        let text = encode(self.kind.prefix(), &body);
-        body.zeroize();
-        SecretString(text)
+        let parts = [&self.id.as_bytes()[..], &self.secret.expose()[..]];
+        SecretString(encode::<{ Self::LEN }>(self.kind.prefix(), parts))
     }
 
     /// Reads a handle of exactly this kind; anything else is `None`.
@@ -314,8 +312,9 @@ impl Handle {
             return None;
         }
         let body = text.strip_prefix(kind.prefix())?;
-        let bytes = URL_SAFE_NO_PAD.decode(body).ok()?;
-        let (rest, sum) = bytes.split_last_chunk::<4>()?;
+        let mut bytes = Zeroizing::new([0; Self::LEN]);
+        URL_SAFE_NO_PAD.decode_slice(body, &mut *bytes).ok()?;
+        let (rest, sum) = bytes.split_last_chunk::<SUM_LEN>()?;
         if crc32fast::hash(rest) != u32::from_be_bytes(*sum) {
             return None;
         }
@@ -324,14 +323,18 @@ impl Handle {
     }
 }
 
-fn encode(prefix: &str, body: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(body.len() + 4);
-    bytes.extend_from_slice(body);
-    bytes.extend_from_slice(&crc32fast::hash(body).to_be_bytes());
-    let mut text = String::with_capacity(prefix.len() + bytes.len().div_ceil(3) * 4);
+/// The text form of `parts`, a CRC-32 behind them; `LEN` bytes in all.
+fn encode<const LEN: usize>(prefix: &str, parts: [&[u8]; 2]) -> String {
+    let mut bytes = Zeroizing::new([0; LEN]);
+    if let Some((body, sum)) = bytes.split_last_chunk_mut() {
+        let (front, back) = body.split_at_mut(parts[0].len());
+        front.copy_from_slice(parts[0]);
+        back.copy_from_slice(parts[1]);
+        *sum = crc32fast::hash(body).to_be_bytes();
+    }
+    let mut text = String::with_capacity(prefix.len() + LEN.div_ceil(3) * 4);
     text.push_str(prefix);
-    URL_SAFE_NO_PAD.encode_string(&bytes, &mut text);
-    bytes.zeroize();
+    URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
     text
 }
 

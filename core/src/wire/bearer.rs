@@ -34,7 +34,7 @@ pub fn presented_token(
                 return Err(Refusal::TokenMissing);
             }
             // token68, RFC 9110 section 11.2.
-            let token68 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+            let token68 = |b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
             let token = token.trim_matches(' ');
             if token.is_empty() || !token.bytes().all(token68) {
                 return Err(Refusal::TokenMalformed);
