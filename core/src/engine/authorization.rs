@@ -33,7 +33,8 @@ pub struct Browser {
 pub(crate) struct Present {
     authentication: Option<Authentication>,
     account: Option<Account>,
-    consent: Option<Key>,
+    /// Where the consent stands, and that everything of the user was revoked.
+    keys: Option<(Key, Key)>,
 }
 
 impl AuthorizationServer {
@@ -284,8 +285,8 @@ impl AuthorizationServer {
         }
         let mut present = Present::of(browser, client_id, facts, None, ctx);
         let subject = present.authentication.as_ref().map(|found| &found.subject);
-        if let (Some(subject), Some(consent)) = (subject, &present.consent) {
-            self.load_more(facts, vec![consent.clone(), Key::revoked_subject(subject)]).await?;
+        if let Some((consent, revoked)) = &present.keys {
+            self.load_more(facts, vec![consent.clone(), revoked.clone()]).await?;
         }
         present.account = self.account(subject).await?;
         Ok(present)
@@ -303,16 +304,16 @@ impl AuthorizationServer {
     ) -> Result<Outcome, Error<AuthorizationError>> {
         if let (Some(issued), Ok(Outcome::Redirect(_))) = (issued, &outcome) {
             let subject = &issued.code.subject;
-            let consent = Key::consent(subject, &issued.client_id);
+            let (consent, revoked) = Key::consent_and_revoked_subject(subject, &issued.client_id);
             let session = browser.session.as_ref().filter(|_| browser.authentication.is_none());
-            let mut keys = vec![consent.clone(), Key::revoked_subject(subject)];
+            let mut keys = vec![consent.clone(), revoked.clone()];
             keys.extend(session.map(|cookie| Key::session(cookie.id)));
             let facts = self.load(keys).await?;
             let signed_in = session.is_none_or(|cookie| {
                 let found = facts.session(&Key::session(cookie.id));
                 session::authentication(cookie, found, self.context()).is_some()
             });
-            let revoked = facts.revoked_subject(Some(subject));
+            let revoked = facts.revoked_subject_at(&revoked);
             let consent = facts.consent(&consent);
             let standing = authorize::confirm(&issued.code, signed_in, consent, revoked);
             if let Err(refusal) = standing {
@@ -348,18 +349,19 @@ impl Present {
             (None, None) => None,
         };
         let subject = authentication.as_ref().map(|authentication| &authentication.subject);
-        let consent = subject.zip(client_id).map(|(subject, client)| Key::consent(subject, client));
-        Self { authentication, account, consent }
+        let pair = subject.zip(client_id);
+        let keys = pair.map(|(user, client)| Key::consent_and_revoked_subject(user, client));
+        Self { authentication, account, keys }
     }
 
     pub(crate) fn visitor<'a>(&'a self, facts: &'a Facts, browser: &'a Browser) -> Visitor<'a> {
-        let subject = self.authentication.as_ref().map(|authentication| &authentication.subject);
+        let keys = self.keys.as_ref();
         Visitor {
             browser: browser.secret.as_ref(),
             authentication: self.authentication.as_ref(),
             account: self.account.as_ref(),
-            consent: self.consent.as_ref().and_then(|key| facts.consent(key)),
-            revoked: facts.revoked_subject(subject),
+            consent: keys.and_then(|(consent, _)| facts.consent(consent)),
+            revoked: keys.and_then(|(_, revoked)| facts.revoked_subject_at(revoked)),
         }
     }
 }

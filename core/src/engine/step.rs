@@ -146,7 +146,11 @@ impl Facts {
     }
 
     pub(crate) fn revoked_subject(&self, subject: Option<&Subject>) -> Option<&RevokedSubject> {
-        match self.record(&Key::revoked_subject(subject?))? {
+        self.revoked_subject_at(&Key::revoked_subject(subject?))
+    }
+
+    pub(crate) fn revoked_subject_at(&self, key: &Key) -> Option<&RevokedSubject> {
+        match self.record(key)? {
             Record::RevokedSubject(revoked) => Some(revoked),
             _ => None,
         }

@@ -230,12 +230,22 @@ impl Key {
 
     /// The key of what `subject` allowed `client_id`.
     pub fn consent(subject: &Subject, client_id: &ClientId) -> Self {
+        let (consent, _) = Self::consent_and_revoked_subject(subject, client_id);
+        consent
+    }
+
+    /// [`consent`](Self::consent) and [`revoked_subject`](Self::revoked_subject), which have a hash in common.
+    pub(crate) fn consent_and_revoked_subject(
+        subject: &Subject,
+        client_id: &ClientId,
+    ) -> (Self, Self) {
+        let subject = subject.digest();
         let client = digest(&[b"client", client_id.as_str().as_bytes()]);
         let mut pair = [0; 32];
         let (of_subject, of_client) = pair.split_at_mut(16);
-        of_subject.copy_from_slice(subject.digest().split_at(16).0);
+        of_subject.copy_from_slice(subject.split_at(16).0);
         of_client.copy_from_slice(client.split_at(16).0);
-        Self::of(Kind::Consent, &pair)
+        (Self::of(Kind::Consent, &pair), Self::of(Kind::RevokedSubject, &subject))
     }
 
     /// The key of the memory that everything of `subject` was revoked.

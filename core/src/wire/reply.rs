@@ -30,6 +30,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const USUAL_BODY_LEN: usize = 320;
 /// Our own on an answer in JSON, and the length that the server adds.
 const USUAL_HEADERS: usize = 6;
+/// The same for pages and what leads to them, with a cookie.
+const USUAL_HEADERS_OF_PAGES: usize = 12;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A successful token response (RFC 6749 section 5.1).
@@ -177,7 +179,16 @@ impl<'a> Replies<'a> {
 
     /// Sends the browser back to the client (RFC 6749 section 4.1.2, RFC 9207).
     pub(crate) fn to_client(self, response: &AuthorizationResponse) -> Reply {
-        let mut parameters = form_urlencoded::Serializer::new(String::new());
+        let uri = &response.redirect_uri;
+        let mut target = String::with_capacity(uri.len() + USUAL_BODY_LEN);
+        target.push_str(uri);
+        match uri.rsplit_once('?') {
+            None => target.push('?'),
+            Some((_, "")) => {}
+            Some(_) => target.push('&'),
+        }
+        let begin = target.len();
+        let mut parameters = form_urlencoded::Serializer::for_suffix(target, begin);
         match &response.answer {
             Answer::Code(code) => {
                 parameters.append_pair("code", code.expose());
@@ -192,14 +203,7 @@ impl<'a> Replies<'a> {
             parameters.append_pair("state", state);
         }
         parameters.append_pair("iss", &response.iss);
-        let parameters = parameters.finish();
-        let uri = &response.redirect_uri;
-        let divider = match uri.rsplit_once('?') {
-            None => "?",
-            Some((_, "")) => "",
-            Some(_) => "&",
-        };
-        self.away(&format!("{uri}{divider}{parameters}"))
+        self.away(&parameters.finish())
     }
 
     /// Sends the browser to the page of a pending authorization.
@@ -478,23 +482,30 @@ impl<'a> Replies<'a> {
     /// The headers that every page and every redirect of ours carries: no script, no frame, nothing
     /// from elsewhere, no referrer, no copy kept.
     fn guarded(self, mut reply: Reply, forms: &str) -> Reply {
-        let policy = format!(
-            "default-src 'none'; style-src 'self'; form-action {forms}; frame-ancestors 'none'; base-uri 'none'"
-        );
+        let policy = [
+            "default-src 'none'; style-src 'self'; form-action ",
+            forms,
+            "; frame-ancestors 'none'; base-uri 'none'",
+        ]
+        .concat();
         let headers = reply.headers_mut();
-        if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.reserve(USUAL_HEADERS_OF_PAGES);
+        if let Ok(policy) = HeaderValue::try_from(policy) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         let fixed = [
-            ("x-frame-options", "DENY"),
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
-            ("cross-origin-opener-policy", "same-origin"),
-            ("cross-origin-resource-policy", "same-origin"),
-            ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+            (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+            (
+                HeaderName::from_static("permissions-policy"),
+                "camera=(), geolocation=(), microphone=()",
+            ),
         ];
         for (name, value) in fixed {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.insert(name, HeaderValue::from_static(value));
         }
         headers.insert(header::CACHE_CONTROL, NO_STORE);
         if self.server.issuer().is_secure() {
