@@ -1,9 +1,12 @@
 //! How a contender serves, and what it tells the driver about itself.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -76,6 +79,19 @@ pub async fn serve(app: Router, mut ready: Ready) -> Result<(), Fatal> {
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&ready)?)?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
+}
+
+/// What a handler asks for who wants to know who is signed in: as with the crates for sessions, only the cookie is
+/// looked at, and the other headers stay where they are.
+#[derive(Clone, Debug)]
+pub struct SignedIn(pub Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(signed_in(&parts.headers)))
+    }
 }
 
 /// Who is signed in: the host's cookie `user=u17`. A host has a session there; looking one up is not what is measured.

@@ -4,7 +4,7 @@ use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use grantor_bench::contender::{Fatal, Ready, serve, signed_in};
+use grantor_bench::contender::{Fatal, Ready, SignedIn, serve};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -117,13 +117,13 @@ struct AuthorizationRequest {
 }
 
 async fn authorize(
-    headers: HeaderMap,
+    SignedIn(user): SignedIn,
     Query(query): Query<AuthorizationRequest>,
 ) -> Result<Redirect, StatusCode> {
     let right = query.response_type == "code"
         && query.code_challenge_method == "S256"
         && [query.client_id, query.scope, query.code_challenge].iter().all(|part| !part.is_empty());
-    let user = signed_in(&headers).filter(|_| right).ok_or(StatusCode::BAD_REQUEST)?;
+    let user = user.filter(|_| right).ok_or(StatusCode::BAD_REQUEST)?;
     let (uri, state) = (query.redirect_uri, query.state);
     Ok(Redirect::to(&format!("{uri}?code={TOKEN}&state={state}&iss={user}")))
 }

@@ -6,9 +6,8 @@ use grantor::engine::SystemClock;
 use grantor::model::{Authentication, Subject};
 use grantor::resource::Guard;
 use grantor_axum::Bearer;
-use grantor_bench::contender::{self, CONFIDENTIAL, Fatal, PUBLIC, Ready, USERS, serve};
+use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready, SignedIn, USERS, serve};
 use grantor_bench::embedded::{self, Person, Read};
-use http::HeaderMap;
 
 async fn resource(Bearer(token, _): Bearer<Read>) -> String {
     format!("{:?}", token.subject)
@@ -25,9 +24,9 @@ async fn main() -> Result<(), Fatal> {
         person.allow(PUBLIC).await?;
     }
 
-    let who = move |headers: HeaderMap| {
-        let user = contender::signed_in(&headers).and_then(|user| Subject::parse(user).ok());
-        let user = user.map(|subject| Authentication { subject, auth_time });
+    let who = move |SignedIn(user): SignedIn| {
+        let subject = user.and_then(|user| Subject::parse(user).ok());
+        let user = subject.map(|subject| Authentication { subject, auth_time });
         std::future::ready(Ok::<_, std::convert::Infallible>(user))
     };
     let resource = Router::new().route("/resource", get(resource)).with_state(Guard::from(&server));

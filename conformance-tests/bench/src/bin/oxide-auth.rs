@@ -9,9 +9,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use grantor_bench::contender::{
-    CALLBACK, CONFIDENTIAL, Fatal, PUBLIC, Ready, SCOPE, SECRET, USERS, serve, signed_in,
+    CALLBACK, CONFIDENTIAL, Fatal, PUBLIC, Ready, SCOPE, SECRET, SignedIn, USERS, serve,
 };
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use oxide_auth::endpoint::{
     AccessTokenFlow, AuthorizationFlow, ClientCredentialsFlow, OwnerConsent, QueryParameter,
     RefreshFlow, ResourceFlow, Scope, Solicitation,
@@ -80,10 +80,10 @@ impl App {
 
 async fn authorize(
     State(app): State<Shared>,
-    headers: HeaderMap,
+    SignedIn(user): SignedIn,
     request: OAuthRequest,
 ) -> Result<Response, WebError> {
-    let Some(user) = signed_in(&headers) else {
+    let Some(user) = user else {
         return Ok(StatusCode::FORBIDDEN.into_response());
     };
     let consents = &app.consents;
