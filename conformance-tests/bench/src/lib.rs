@@ -7,5 +7,6 @@ pub mod flow;
 pub mod load;
 pub mod machine;
 pub mod process;
+pub mod program;
 pub mod readme;
 pub mod requests;

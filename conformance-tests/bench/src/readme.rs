@@ -5,10 +5,40 @@ use std::path::Path;
 
 use crate::contender::Fatal;
 
-/// Puts `text` where this README keeps what `section` is called.
-pub fn replace(readme: &Path, section: &str, text: &str) -> Result<(), Fatal> {
+/// What of the README is written by the program that measures it.
+#[derive(Clone, Copy, Debug)]
+pub enum Section {
+    /// Everybody by turns.
+    Contest,
+    /// While grants pile up.
+    Scale,
+    /// While something else goes on.
+    Tail,
+}
+
+impl Section {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Contest => "contest",
+            Self::Scale => "scale",
+            Self::Tail => "tail",
+        }
+    }
+
+    /// Where the report goes, and what it is made of.
+    pub(crate) const fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Contest => ("table.md", "results.json"),
+            Self::Scale => ("scale.md", "scale.json"),
+            Self::Tail => ("tail.md", "tail.json"),
+        }
+    }
+}
+
+/// Puts `text` where this README keeps what comes out of this.
+pub(crate) fn replace(readme: &Path, section: Section, text: &str) -> Result<(), Fatal> {
     let whole = fs::read_to_string(readme)?;
-    fs::write(readme, replaced(&whole, section, text)?)?;
+    fs::write(readme, replaced(&whole, section.name(), text)?)?;
     Ok(())
 }
 
@@ -40,8 +70,8 @@ mod tests {
     fn this_readme_has_a_place_for_each() -> Result<(), Fatal> {
         let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         let whole = fs::read_to_string(readme)?;
-        for section in ["contest", "scale", "tail"] {
-            replaced(&whole, section, "")?;
+        for section in [Section::Contest, Section::Scale, Section::Tail] {
+            replaced(&whole, section.name(), "")?;
         }
         Ok(())
     }

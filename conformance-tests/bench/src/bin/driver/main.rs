@@ -12,66 +12,53 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use grantor_bench::contender::Fatal;
-use grantor_bench::{machine, readme};
+use grantor_bench::machine;
+use grantor_bench::program::{self, Output};
+use grantor_bench::readme::Section;
+use grantor_bench::requests::Request;
 
 use crate::contest::{Contender, Contest};
 use crate::results::Results;
-use grantor_bench::requests::Request;
 
-/// What was asked for.
-#[derive(Debug)]
+/// Grantor and its peers by turns.
+#[derive(Debug, Parser)]
+#[command(
+    name = "driver",
+    after_help = "`run` takes --without-node and --into-readme as well, and `scale` and `tail` instead."
+)]
 struct Options {
+    /// How often everybody's turn comes.
+    #[arg(long, default_value_t = 3, default_value_if("quick", "true", "1"))]
     rounds: u32,
-    duration: Duration,
-    /// Where results and data go.
-    place: PathBuf,
-    /// A README to be brought up to date, and how this was asked for.
-    readme: Option<(PathBuf, String)>,
-    /// Where node-oidc-provider is; `None`: it is left out.
-    node: Option<PathBuf>,
+    /// How long each request is measured.
+    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "250"))]
+    milliseconds: u64,
+    /// One short round.
+    #[arg(long)]
+    quick: bool,
     /// Only contenders whose name has this in it, and the bare handler.
+    #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Only requests whose name has this in it.
+    #[arg(long, value_name = "NAME", default_value = "")]
     request: String,
+    /// Where node-oidc-provider is; otherwise it is left out.
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
+    node: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
-fn options() -> Result<Options, Fatal> {
-    let mut options = Options {
-        rounds: 3,
-        duration: Duration::from_millis(500),
-        place: PathBuf::from("target/bench"),
-        readme: None,
-        node: None,
-        only: None,
-        request: String::new(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
-        match argument.as_str() {
-            "--quick" => (options.rounds, options.duration) = (1, Duration::from_millis(250)),
-            "--rounds" => options.rounds = value()?.parse()?,
-            "--milliseconds" => options.duration = Duration::from_millis(value()?.parse()?),
-            "--place" => options.place = value()?.into(),
-            "--readme" => options.readme = Some((value()?.into(), value()?)),
-            "--node" => options.node = Some(value()?.into()),
-            "--only" => options.only = Some(value()?),
-            "--request" => options.request = value()?,
-            _ => return Err(format!("there is no {argument}").into()),
-        }
-    }
-    Ok(options)
-}
-
-fn measure() -> Result<bool, Fatal> {
-    let options = options()?;
+fn measure(options: Options) -> Result<bool, Fatal> {
+    let place = &options.output.place;
     let before = machine::load()?;
     let mut contenders = Vec::new();
-    for entry in contest::entries(&options.place, options.node.as_deref())? {
+    for entry in contest::entries(place, options.node.as_deref())? {
         let wanted = options.only.as_ref().is_none_or(|only| entry.name.contains(only.as_str()));
         if wanted || entry.name == contest::BARE {
-            contenders.push(Contender::start(entry, &options.place)?);
+            contenders.push(Contender::start(entry, place)?);
         }
     }
     let wanted: Vec<Request> =
@@ -79,7 +66,8 @@ fn measure() -> Result<bool, Fatal> {
     if wanted.is_empty() {
         return Err(format!("there is no request with {:?} in its name", options.request).into());
     }
-    let (duration, results) = (options.duration, Results::default());
+    let duration = Duration::from_millis(options.milliseconds);
+    let results = Results::default();
     let mut contest = Contest { contenders, duration, wanted, results };
     contest.warm()?;
     for round in 1..=options.rounds {
@@ -91,29 +79,36 @@ fn measure() -> Result<bool, Fatal> {
         "{} Rounds: {} of {} ms a request. Other work had the server's core {:.0} % of the time.",
         machine::describe(&before)?,
         options.rounds,
-        options.duration.as_millis(),
+        options.milliseconds,
         disturbance * 100.0
     );
     let report = table::report(&results, &machine);
-    fs::write(options.place.join("results.json"), results.to_json(&machine)?)?;
-    fs::write(options.place.join("table.md"), &report)?;
-    fs::write(options.place.join("plot.svg"), plot::draw(&results))?;
-    writeln!(std::io::stdout(), "{report}")?;
-    if let Some((readme, command)) = &options.readme {
-        readme::replace(readme, "contest", &format!("`{command}`, {report}"))?;
-    }
-    let place = options.place.display();
-    writeln!(std::io::stderr(), "{place}: table.md, plot.svg, results.json")?;
+    fs::write(place.join("plot.svg"), plot::draw(&results))?;
+    options.output.write(Section::Contest, &report, &results.to_json(&machine))?;
+    writeln!(std::io::stderr(), "{}: table.md, plot.svg, results.json", place.display())?;
     Ok(results.failures.is_empty())
 }
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::FAILURE
+    program::run(measure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_counts_more_than_what_quick_means() -> Result<(), Fatal> {
+        for (said, rounds, milliseconds) in [
+            ("", 3, 500),
+            ("--quick", 1, 250),
+            ("--quick --rounds 7", 7, 250),
+            ("--milliseconds 2000 --rounds 0 --quick", 0, 2000),
+        ] {
+            let options =
+                Options::try_parse_from(["driver"].into_iter().chain(said.split_whitespace()))?;
+            assert_eq!((options.rounds, options.milliseconds), (rounds, milliseconds), "{said}");
         }
+        Ok(())
     }
 }

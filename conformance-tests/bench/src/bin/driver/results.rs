@@ -1,7 +1,7 @@
 //! What was measured, and the medians of it.
 
-use grantor_bench::contender::Fatal;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::contest::BARE;
 use grantor_bench::load::Measured;
@@ -156,11 +156,8 @@ impl Results {
         shares.iter().sum::<f64>() / f64::from(u32::try_from(shares.len().max(1)).unwrap_or(1))
     }
 
-    pub(crate) fn to_json(&self, machine: &str) -> Result<String, Fatal> {
-        let all = serde_json::json!({
-            "machine": machine, "samples": self.samples, "failures": self.failures,
-        });
-        Ok(serde_json::to_string_pretty(&all)? + "\n")
+    pub(crate) fn to_json(&self, machine: &str) -> Value {
+        json!({"machine": machine, "samples": self.samples, "failures": self.failures})
     }
 }
 

@@ -8,12 +8,14 @@ mod table;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use grantor_bench::contender::Fatal;
-use grantor_bench::{machine, readme};
+use grantor_bench::machine;
+use grantor_bench::program::{self, Output};
+use grantor_bench::readme::Section;
 
 use crate::one::{Made, Outcome, Store};
 
@@ -23,55 +25,30 @@ const DATA: &str = "scale-data";
 const PATIENCE: Duration = Duration::from_secs(300);
 const GRANT_PATIENCE: Duration = Duration::from_micros(300);
 
-/// What was asked for.
-#[derive(Debug)]
+/// What each request costs, and how much room each grant takes, while grants pile up.
+#[derive(Debug, Parser)]
+#[command(name = "scale", after_help = "`run scale` takes --into-readme as well.")]
 struct Options {
+    /// How many grants there are.
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
+    #[arg(default_value_if("full", "true", "10000,1000000,10000000"))]
+    // Less than a thousand say nothing.
+    #[arg(value_parser = clap::value_parser!(u64).range(1000..))]
     grants: Vec<u64>,
+    /// 10 thousand grants, one and ten million.
+    #[arg(long)]
+    full: bool,
+    /// Where they are.
+    #[arg(long, value_delimiter = ',', default_value = "memory,sled,redis")]
     stores: Vec<Store>,
-    place: PathBuf,
-    /// A README to be brought up to date, and how this was asked for.
-    readme: Option<(PathBuf, String)>,
-    /// Of sled, in bytes, if it is not to be the default.
+    /// Of sled, in MiB, if it is not to be the default.
+    #[arg(long, value_name = "MIB")]
     sled_cache: Option<u64>,
-    /// One measurement, in this very process.
-    one: Option<(Store, u64, Made)>,
-}
-
-fn options() -> Result<Options, Fatal> {
-    let mut options = Options {
-        grants: vec![10_000, 100_000],
-        stores: Store::ALL.to_vec(),
-        place: PathBuf::from("target/bench"),
-        readme: None,
-        sled_cache: None,
-        one: None,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
-        match argument.as_str() {
-            "--full" => options.grants = vec![10_000, 1_000_000, 10_000_000],
-            "--grants" => {
-                let sizes = value()?;
-                options.grants = sizes.split(',').map(str::parse).collect::<Result<_, _>>()?;
-            }
-            "--stores" => {
-                options.stores = value()?.split(',').map(Store::named).collect::<Result<_, _>>()?;
-            }
-            "--place" => options.place = value()?.into(),
-            "--readme" => options.readme = Some((value()?.into(), value()?)),
-            "--sled-cache" => options.sled_cache = Some(value()?.parse::<u64>()? << 20),
-            "--one" => {
-                let (store, grants) = (Store::named(&value()?)?, value()?.parse()?);
-                options.one = Some((store, grants, Made::named(&value()?)?));
-            }
-            _ => return Err(format!("there is no {argument}").into()),
-        }
-    }
-    if options.grants.iter().any(|&grants| grants < 1000) {
-        return Err("less than a thousand grants say nothing".into());
-    }
-    Ok(options)
+    /// Of the first store and number, made in this way, in this very process: what it says is read by another.
+    #[arg(long, hide = true)]
+    one: Option<Made>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// One measurement in a process of its own: nothing that was there before is in its memory.
@@ -79,13 +56,11 @@ fn apart(options: &Options, store: Store, grants: u64, made: Made) -> Result<Out
     let mut child = Command::new("taskset")
         .args(["-c", "0"])
         .arg(std::env::current_exe()?)
-        .args(["--one", store.name(), &grants.to_string(), made.name(), "--place"])
-        .arg(&options.place)
+        .args(["--stores", store.name(), "--grants", &grants.to_string()])
+        .args(["--one", made.name(), "--place"])
+        .arg(&options.output.place)
         .args(
-            options
-                .sled_cache
-                .iter()
-                .flat_map(|bytes| ["--sled-cache".to_owned(), (bytes >> 20).to_string()]),
+            options.sled_cache.iter().flat_map(|mib| ["--sled-cache".to_owned(), mib.to_string()]),
         )
         .stdout(Stdio::piped())
         .spawn()?;
@@ -126,7 +101,7 @@ fn measure_all(options: &Options) -> Result<bool, Fatal> {
             for made in ways {
                 let measured = apart(options, store, grants, made);
                 // Gigabytes, where it failed.
-                let left = options.place.join(DATA);
+                let left = options.output.place.join(DATA);
                 if left.exists() {
                     fs::remove_dir_all(left)?;
                 }
@@ -143,33 +118,48 @@ fn measure_all(options: &Options) -> Result<bool, Fatal> {
     let machine = machine::describe(&load)?;
     let report = table::report(&outcomes, &failures, &machine);
     let json = serde_json::json!({"machine": machine, "outcomes": outcomes, "failures": failures});
-    fs::write(options.place.join("scale.json"), serde_json::to_string_pretty(&json)? + "\n")?;
-    fs::write(options.place.join("scale.md"), &report)?;
-    writeln!(std::io::stdout(), "{report}")?;
-    if let Some((readme, command)) = &options.readme {
-        readme::replace(readme, "scale", &format!("`{command}`, {report}"))?;
-    }
+    options.output.write(Section::Scale, &report, &json)?;
     Ok(failures.is_empty())
 }
 
-fn measure() -> Result<bool, Fatal> {
-    let options = options()?;
-    let place = options.place.join(DATA);
+fn measure(options: Options) -> Result<bool, Fatal> {
+    let place = options.output.place.join(DATA);
     fs::create_dir_all(&place)?;
-    let Some((store, grants, made)) = options.one else { return measure_all(&options) };
+    let Some(made) = options.one else { return measure_all(&options) };
+    let (Some(&store), Some(&grants)) = (options.stores.first(), options.grants.first()) else {
+        return Err("of which store, and how many grants?".into());
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(one::run(store, grants, made, &place, options.sled_cache))?;
+    let sled_cache = options.sled_cache.map(|mib| mib << 20);
+    let outcome = runtime.block_on(one::run(store, grants, made, &place, sled_cache))?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
     Ok(true)
 }
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::FAILURE
-        }
+    program::run(measure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_stores_are_lists() -> Result<(), Fatal> {
+        let asked = |said: &str| {
+            Options::try_parse_from(["scale"].into_iter().chain(said.split_whitespace()))
+        };
+        let usual = asked("")?;
+        assert_eq!((usual.grants, usual.stores), (vec![10_000, 100_000], Store::ALL.to_vec()));
+        assert_eq!(asked("--full")?.grants, [10_000, 1_000_000, 10_000_000]);
+        let some = asked("--grants 50000,500000 --stores redis,sled --sled-cache 4096")?;
+        assert_eq!(
+            (some.grants, some.stores),
+            (vec![50_000, 500_000], vec![Store::Redis, Store::Sled])
+        );
+        assert_eq!(some.sled_cache, Some(4096));
+        assert!(asked("--grants 999").is_err());
+        assert!(asked("--stores disk").is_err());
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use grantor::AuthorizationServer;
 use grantor::resource::Guard;
 use grantor::storage::{MemoryStorage, Storage};
@@ -34,7 +35,7 @@ const BATCH: usize = 500;
 const LATER: Duration = Duration::from_secs(3 * 3600);
 
 /// Where the records are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Store {
     Memory,
@@ -51,11 +52,6 @@ impl Store {
             Self::Sled => "sled",
             Self::Redis => "redis",
         }
-    }
-
-    pub(crate) fn named(name: &str) -> Result<Self, Fatal> {
-        let found = Self::ALL.into_iter().find(|store| store.name() == name);
-        found.ok_or_else(|| format!("there is no store {name}").into())
     }
 
     /// How many requests are under way at once; the memory store never waits.
@@ -76,7 +72,7 @@ impl Store {
 }
 
 /// How the grants come to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Made {
     /// Each of a user of its own.
@@ -88,19 +84,12 @@ pub(crate) enum Made {
 }
 
 impl Made {
-    pub(crate) const ALL: [Self; 3] = [Self::Own, Self::Few, Self::Flow];
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
             Self::Few => "few",
             Self::Flow => "flow",
         }
-    }
-
-    pub(crate) fn named(name: &str) -> Result<Self, Fatal> {
-        let found = Self::ALL.into_iter().find(|made| made.name() == name);
-        found.ok_or_else(|| format!("grants are not made by {name}").into())
     }
 }
 

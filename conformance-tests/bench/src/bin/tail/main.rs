@@ -4,62 +4,47 @@ mod client;
 mod scenario;
 mod table;
 
-use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use grantor_bench::contender::Fatal;
-use grantor_bench::{machine, readme};
+use grantor_bench::machine;
+use grantor_bench::program::{self, Output};
+use grantor_bench::readme::Section;
 
 use crate::scenario::{ALL, Extent, Scenario, run};
 
-/// What was asked for.
-#[derive(Debug)]
+/// How long requests for tokens take while something else goes on.
+#[derive(Debug, Parser)]
+#[command(name = "tail", after_help = "`run tail` takes --into-readme as well.")]
 struct Options {
-    extent: Extent,
-    place: PathBuf,
-    /// A README to be brought up to date, and how this was asked for.
-    readme: Option<(PathBuf, String)>,
+    /// How many live grants there are for the sweep and the restart.
+    #[arg(long, default_value_t = 30_000, default_value_if("full", "true", "1000000"))]
+    grants: u64,
+    /// How long each is measured.
+    #[arg(long, default_value_t = 3, default_value_if("full", "true", "20"))]
+    seconds: u64,
+    /// A million grants, and twenty seconds each.
+    #[arg(long)]
+    full: bool,
     /// Only those whose name has this in it.
+    #[arg(long, value_name = "NAME", default_value = "")]
     only: String,
+    #[command(flatten)]
+    output: Output,
 }
 
-fn options() -> Result<Options, Fatal> {
-    let small = Extent { grants: 30_000, duration: Duration::from_secs(3) };
-    let mut options = Options {
-        extent: small,
-        place: PathBuf::from("target/bench"),
-        readme: None,
-        only: String::new(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} what?"));
-        match argument.as_str() {
-            "--full" => {
-                options.extent = Extent { grants: 1_000_000, duration: Duration::from_secs(20) };
-            }
-            "--grants" => options.extent.grants = value()?.parse()?,
-            "--seconds" => options.extent.duration = Duration::from_secs(value()?.parse()?),
-            "--place" => options.place = value()?.into(),
-            "--readme" => options.readme = Some((value()?.into(), value()?)),
-            "--only" => options.only = value()?,
-            _ => return Err(format!("there is no {argument}").into()),
-        }
-    }
-    Ok(options)
-}
-
-fn measure() -> Result<bool, Fatal> {
-    let options = options()?;
+fn measure(options: Options) -> Result<bool, Fatal> {
+    let duration = Duration::from_secs(options.seconds);
+    let extent = Extent { grants: options.grants, duration };
     let load = machine::load()?;
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     let wanted = |scenario: &Scenario| table::name(*scenario).contains(&options.only);
     for scenario in ALL.into_iter().filter(wanted) {
         writeln!(std::io::stderr(), "{}", table::name(scenario))?;
-        match run(scenario, options.extent, &options.place) {
+        match run(scenario, extent, &options.output.place) {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
                 let failure = format!("{}: {error}", table::name(scenario));
@@ -69,24 +54,29 @@ fn measure() -> Result<bool, Fatal> {
         }
     }
     let machine = machine::describe(&load)?;
-    let report = table::report(&outcomes, &failures, options.extent, &machine);
+    let report = table::report(&outcomes, &failures, extent, &machine);
     let json = serde_json::json!({"machine": machine, "outcomes": outcomes, "failures": failures});
-    fs::write(options.place.join("tail.json"), serde_json::to_string_pretty(&json)? + "\n")?;
-    fs::write(options.place.join("tail.md"), &report)?;
-    writeln!(std::io::stdout(), "{report}")?;
-    if let Some((readme, command)) = &options.readme {
-        readme::replace(readme, "tail", &format!("`{command}`, {report}"))?;
-    }
+    options.output.write(Section::Tail, &report, &json)?;
     Ok(failures.is_empty())
 }
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::FAILURE
+    program::run(measure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_is_more_and_longer() -> Result<(), Fatal> {
+        for (said, grants, seconds) in
+            [("", 30_000, 3), ("--full", 1_000_000, 20), ("--full --grants 5000", 5_000, 20)]
+        {
+            let options =
+                Options::try_parse_from(["tail"].into_iter().chain(said.split_whitespace()))?;
+            assert_eq!((options.grants, options.seconds), (grants, seconds), "{said}");
         }
+        Ok(())
     }
 }
