@@ -68,8 +68,8 @@ impl Ready {
     }
 }
 
-/// Serves on a free port until the driver closes standard input, which it also does by dying.
-pub async fn serve(app: Router, mut ready: Ready) -> Result<(), Fatal> {
+/// Listens on a free port until the driver closes standard input, which it also does by dying.
+pub async fn listen(mut ready: Ready) -> Result<TcpListener, Fatal> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     ready.port = listener.local_addr()?.port();
     std::thread::spawn(|| {
@@ -77,6 +77,12 @@ pub async fn serve(app: Router, mut ready: Ready) -> Result<(), Fatal> {
         std::process::exit(0);
     });
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&ready)?)?;
+    Ok(listener)
+}
+
+/// Serves on axum where [`listen`] does.
+pub async fn serve(app: Router, ready: Ready) -> Result<(), Fatal> {
+    let listener = listen(ready).await?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }

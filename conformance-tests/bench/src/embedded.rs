@@ -18,7 +18,7 @@ use grantor_sled::SledStorage;
 use http::{Request, header};
 use serde_json::Value;
 
-use crate::contender::{CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, SCOPE};
+use crate::contender::{CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, SCOPE, USERS};
 
 #[derive(Debug)]
 struct Users;
@@ -176,6 +176,17 @@ impl<'a> Person<'a> {
         let location = done.get("location").unwrap_or(&done).as_str().unwrap_or_default();
         code_in(location).ok_or_else(|| done.to_string().into())
     }
+}
+
+/// Has everybody allow both clients what these ask for, and returns when they all signed in.
+pub async fn remember_consents(server: &AuthorizationServer) -> Result<Timestamp, Fatal> {
+    let auth_time = server.now();
+    for number in 0..USERS {
+        let mut person = Person::new(server, &format!("u{number}"), auth_time)?;
+        person.allow(CONFIDENTIAL).await?;
+        person.allow(PUBLIC).await?;
+    }
+    Ok(auth_time)
 }
 
 /// The code in an address that a browser is sent to.

@@ -6,8 +6,8 @@ use grantor::engine::SystemClock;
 use grantor::model::{Authentication, Subject};
 use grantor::resource::Guard;
 use grantor_axum::Bearer;
-use grantor_bench::contender::{CONFIDENTIAL, Fatal, PUBLIC, Ready, SignedIn, USERS, serve};
-use grantor_bench::embedded::{self, Person, Read};
+use grantor_bench::contender::{Fatal, Ready, SignedIn, serve};
+use grantor_bench::embedded::{self, Read};
 
 async fn resource(Bearer(token, _): Bearer<Read>) -> String {
     format!("{:?}", token.subject)
@@ -17,12 +17,7 @@ async fn resource(Bearer(token, _): Bearer<Read>) -> String {
 async fn main() -> Result<(), Fatal> {
     let storage = embedded::store(&mut std::env::args().skip(1)).await?;
     let (server, secret) = embedded::server(storage, SystemClock).await?;
-    let auth_time = server.now();
-    for number in 0..USERS {
-        let mut person = Person::new(&server, &format!("u{number}"), auth_time)?;
-        person.allow(CONFIDENTIAL).await?;
-        person.allow(PUBLIC).await?;
-    }
+    let auth_time = embedded::remember_consents(&server).await?;
 
     let who = move |SignedIn(user): SignedIn| {
         let subject = user.and_then(|user| Subject::parse(user).ok());

@@ -15,6 +15,8 @@ use grantor_bench::requests::{Issued, Request, Requests};
 
 pub(crate) const BARE: &str = "bare axum";
 pub(crate) const MEMORY: &str = "Grantor, memory";
+/// Beside the others to show what a framework costs.
+pub(crate) const HYPER: &str = "Grantor, memory, hyper";
 pub(crate) const SLED: &str = "Grantor, sled";
 pub(crate) const REDIS: &str = "Grantor, Redis";
 pub(crate) const NODE_REDIS: &str = "node-oidc-provider, Redis";
@@ -60,6 +62,7 @@ pub(crate) fn entries(place: &Path, node: Option<&Path>) -> Result<Vec<Entry>, F
     let mut entries = vec![
         entry(BARE, "bare-axum", &[], Store::None),
         entry(MEMORY, "grantor", &["memory"], Store::None),
+        entry(HYPER, "grantor-hyper", &["memory"], Store::None),
         entry("oxide-auth, memory", "oxide-auth", &[], Store::None),
         entry("oauth-as, memory", "oauth-as", &[], Store::None),
         entry(SLED, "grantor", &["sled"], Store::Directory),

@@ -1,6 +1,6 @@
 //! The results in Markdown.
 
-use crate::contest::{BARE, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
+use crate::contest::{BARE, HYPER, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
 use crate::results::Results;
 use crate::targets::{p99, reference, target};
 use grantor_bench::requests::Request;
@@ -34,15 +34,15 @@ fn short(reached: bool) -> &'static str {
 /// flatter the slower server; where the disk is, CPU time does. So the lower counts.
 fn goals(results: &Results) -> String {
     let mut text = format!(
-        "Measured / target at {MANY} connections: memory and sled as shares of the bare handler, Redis as a multiple of \
+        "Measured / target at {MANY} connections: memory, which is held against it on axum, and sled as shares of the bare handler, Redis as a multiple of \
          node-oidc-provider on Redis, by requests per second and by CPU time, of which the lower counts (reuse detection on Redis as a multiple of its \
          revocation); then the milliseconds in which 99 of 100 answers were there.\n\n\
-         | request | {MEMORY} | {SLED} | {REDIS} | p99 memory / 0.6 | p99 sled / 3 | p99 Redis / 2 |\n\
-         |---|--:|--:|--:|--:|--:|--:|\n"
+         | request | {MEMORY} | {HYPER} | {SLED} | {REDIS} | p99 memory / 0.6 | p99 sled / 3 | p99 Redis / 2 |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for request in Request::ALL.into_iter().filter(|&request| results.has(request)) {
         text.push_str(&format!("| {} ", request.name()));
-        for contender in [MEMORY, SLED, REDIS] {
+        for contender in [MEMORY, HYPER, SLED, REDIS] {
             let (than, asked) = reference(contender, request);
             let ours = results.median(contender, request, MANY);
             let theirs = results.median(than, asked, MANY);
@@ -51,8 +51,12 @@ fn goals(results: &Results) -> String {
                 let rate = ours.per_second / theirs.per_second;
                 let cpu = theirs.cpu / ours.cpu;
                 let both = format!("{rate:.decimals$}, {cpu:.decimals$}");
-                target(contender, request).map_or(both.clone(), |times| {
-                    format!("{both} / {times:.decimals$}{}", short(rate.min(cpu) >= times))
+                // What it is on hyper alone is told beside the target; what it is on axum is held against it.
+                let (whose, held) =
+                    if contender == HYPER { (MEMORY, false) } else { (contender, true) };
+                target(whose, request).map_or(both.clone(), |times| {
+                    let reached = !held || rate.min(cpu) >= times;
+                    format!("{both} / {times:.decimals$}{}", short(reached))
                 })
             });
             text.push_str(&format!("| {cell} "));
