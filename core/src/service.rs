@@ -1,5 +1,7 @@
 //! The whole server as one function from request to response.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 
@@ -11,31 +13,46 @@ use crate::wire::login::Then;
 use crate::wire::reply::{Replies, share};
 use crate::wire::{self, Call, Route, Surface, Unserved, Visit};
 
+/// An answer to come, unless the store or the host is away.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Unavailable>> + Send + 'a>>;
+
 impl AuthorizationServer {
     /// Answers a request. This is all that an adapter for a web framework has to call.
     ///
-    /// The future must be driven to its end even if the connection that asked for it is dropped:
-    /// `grantor-tower` sees to that, the simplest way is a task for each. A body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with
-    /// [`wire::BodyTooLarge`].
-    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let replies = Replies::to(self, request.headers());
-        let route = Route::of(request.uri().path(), self.issuer());
-        let mut response = match wire::parse(self, route, &request) {
-            Ok(call) => self.answer(call, replies).await,
-            Err(unserved) => {
-                if let Unserved::Refused { refusal, .. } = &unserved {
-                    self.refused("read", None, refusal).await;
+    /// The future has a server of its own, and must be driven to its end even if the connection that asked for it is dropped:
+    /// `grantor-tower` sees to that, the simplest way is a task for each, `spawn(server.handle(request))`. A
+    /// body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with [`wire::BodyTooLarge`].
+    pub fn handle(
+        &self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Response<Bytes>> + Send + use<> {
+        let server = self.clone();
+        async move {
+            let server = &server;
+            let replies = Replies::to(server, request.headers());
+            let route = Route::of(request.uri().path(), server.issuer());
+            let mut response = match wire::parse(server, route, &request) {
+                Ok(call) => match server.answer(call, replies).await {
+                    Ok(answer) => answer,
+                    Err(cause) => {
+                        Box::pin(server.unavailable(&cause, Surface::Json, replies)).await
+                    }
+                },
+                Err(unserved) => {
+                    if let Unserved::Refused { refusal, .. } = &unserved {
+                        server.refused("read", None, refusal).await;
+                    }
+                    replies.unserved(&unserved)
                 }
-                replies.unserved(&unserved)
+            };
+            if route.is_some_and(Route::is_shared) {
+                share(&mut response);
             }
-        };
-        if route.is_some_and(Route::is_shared) {
-            share(&mut response);
+            if request.method() == Method::HEAD {
+                *response.body_mut() = Bytes::new();
+            }
+            response
         }
-        if request.method() == Method::HEAD {
-            *response.body_mut() = Bytes::new();
-        }
-        response
     }
 
     /// Every path that [`handle`](Self::handle) answers with something other than 404.
@@ -49,30 +66,32 @@ impl AuthorizationServer {
         wire::Route::of(path, self.issuer()).is_some_and(wire::Route::is_for_programs)
     }
 
-    async fn answer(&self, call: Call, replies: Replies<'_>) -> Response<Bytes> {
+    /// The answer to come, in a box of its own: allocators are quick with a thousand bytes and slow with
+    /// more, and what a visit takes is eight times that.
+    fn answer<'a>(&'a self, call: Call, replies: Replies<'a>) -> Answer<'a> {
         match call {
-            Call::Token { client, request } => {
+            Call::Token { client, request } => Box::pin(async move {
                 let tokens = self.token(&client, &request).await;
-                self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
-            }
-            Call::Extension { client, grant_type, parameters } => {
-                let tokens = self.extension_token(&client, &grant_type, &parameters);
-                let tokens = Box::pin(tokens).await;
-                self.json(tokens, replies, |tokens| replies.tokens(&tokens)).await
-            }
-            Call::Revoke { client, token } => {
+                json(tokens, replies, |tokens| replies.tokens(&tokens))
+            }),
+            Call::Extension { client, grant_type, parameters } => Box::pin(async move {
+                let tokens = self.extension_token(&client, &grant_type, &parameters).await;
+                json(tokens, replies, |tokens| replies.tokens(&tokens))
+            }),
+            Call::Revoke { client, token } => Box::pin(async move {
                 let done = self.revoke_token(&client, token.expose()).await;
-                self.json(done, replies, |()| replies.revoked()).await
-            }
-            Call::Introspect { client, token } => {
+                json(done, replies, |()| replies.revoked())
+            }),
+            Call::Introspect { client, token } => Box::pin(async move {
                 let found = self.introspect_token(&client, token.expose()).await;
-                self.json(found, replies, |found| replies.introspection(&found)).await
+                json(found, replies, |found| replies.introspection(&found))
+            }),
+            Call::Metadata => Box::pin(async move { Ok(replies.metadata()) }),
+            Call::Stylesheet { signed_out } => {
+                Box::pin(async move { Ok(replies.stylesheet(signed_out)) })
             }
-            Call::Metadata => replies.metadata(),
-            Call::Stylesheet { signed_out } => replies.stylesheet(signed_out),
-            Call::Preflight => replies.preflight(),
-            // What programs ask for most often should not carry the room that this takes.
-            Call::Visit(visit) => Box::pin(self.visit(*visit, replies)).await,
+            Call::Preflight => Box::pin(async move { Ok(replies.preflight()) }),
+            Call::Visit(visit) => Box::pin(async move { Ok(self.visit(*visit, replies).await) }),
         }
     }
 
@@ -221,21 +240,6 @@ impl AuthorizationServer {
         }
     }
 
-    async fn json<T>(
-        &self,
-        outcome: Result<T, Error>,
-        replies: Replies<'_>,
-        reply: impl FnOnce(T) -> Response<Bytes>,
-    ) -> Response<Bytes> {
-        match outcome {
-            Ok(answer) => reply(answer),
-            Err(Error::Refused(refusal)) => replies.json_error(&refusal),
-            Err(Error::Unavailable(cause)) => {
-                self.unavailable(&cause, Surface::Json, replies).await
-            }
-        }
-    }
-
     async fn page_error(&self, error: &Error, replies: Replies<'_>) -> Response<Bytes> {
         match error {
             Error::Refused(refusal) => replies.page_error(refusal),
@@ -252,5 +256,17 @@ impl AuthorizationServer {
     ) -> Response<Bytes> {
         self.emit(Event::Unavailable { reason: cause.to_string() }).await;
         replies.unavailable(surface)
+    }
+}
+
+fn json<T>(
+    outcome: Result<T, Error>,
+    replies: Replies<'_>,
+    reply: impl FnOnce(T) -> Response<Bytes>,
+) -> Result<Response<Bytes>, Unavailable> {
+    match outcome {
+        Ok(answer) => Ok(reply(answer)),
+        Err(Error::Refused(refusal)) => Ok(replies.json_error(&refusal)),
+        Err(Error::Unavailable(cause)) => Err(cause),
     }
 }

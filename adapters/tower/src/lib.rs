@@ -112,7 +112,7 @@ where
             Err(_) => return plain(StatusCode::BAD_REQUEST),
         };
         let request = Request::from_parts(parts, body);
-        let answer = ToTheEnd::new(async move { server.handle(request).await }).await;
+        let answer = ToTheEnd::new(server.handle(request)).await;
         answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::AuthorizationServer;
 use super::rate_limit::seconds_to_wait;
-use super::step::{Error, Facts, Unavailable};
+use super::step::{Error, Facts, Prepared, Unavailable};
 use crate::authenticator::{Credentials, Verdict};
 use crate::model::{
     Account, Authentication, ClientId, CodeIssued, ConsentState, Grant, GrantState, Handle,
@@ -14,7 +14,7 @@ use crate::protocol::authorize::{
 use crate::protocol::consent::{self, ConsentRequest};
 use crate::protocol::{Context, Decision, Event, Refusal, revoke, session};
 use crate::storage::{Key, Record};
-use crate::trace::{Decided, Question};
+use crate::trace::Question;
 
 /// What the user's browser brought along.
 #[derive(Clone, Debug, Default)]
@@ -73,9 +73,9 @@ impl AuthorizationServer {
             let client = facts.client(client_id.as_ref());
             let decision = authorize::begin(request, client, visitor, ctx, &mut entropy);
             let issued = Issued::of(&decision, None);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
+            let prepared = self.prepare(&facts, decision, &mut entropy)?;
+            if self.commit(&mut attempts, &prepared).await? {
+                let Prepared { outcome, decided, .. } = prepared;
                 let question = Question::Authorize { request, browser };
                 self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return self.confirm("authorize", client_id, browser, issued, outcome).await;
@@ -117,9 +117,9 @@ impl AuthorizationServer {
             let decision = authorize::resume(interaction, facts.grant(&key), client, visitor, ctx);
             let issued = Issued::of(&decision, None);
             let destination = facts.grant(&key).and_then(authorize::unavailable_later);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
+            let prepared = self.prepare(&facts, decision, &mut entropy)?;
+            if self.commit(&mut attempts, &prepared).await? {
+                let Prepared { outcome, decided, .. } = prepared;
                 let question = Question::Resume { interaction, browser };
                 self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return match self.confirm("resume", client_id, browser, issued, outcome).await {
@@ -158,9 +158,9 @@ impl AuthorizationServer {
             let mut entropy = self.entropy()?;
             let client = facts.client(client_id.as_ref());
             let decision = consent::remember(request, facts.grant(&key), client, visitor, ctx);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
+            let prepared = self.prepare(&facts, decision, &mut entropy)?;
+            if self.commit(&mut attempts, &prepared).await? {
+                let Prepared { outcome, decided, .. } = prepared;
                 let question = Question::Remember { request, browser };
                 self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 match outcome {
@@ -180,9 +180,9 @@ impl AuthorizationServer {
             let grant = facts.grant(&key);
             let decision = consent::answer(request, grant, client, visitor, ctx);
             let issued = Issued::of(&decision, grant);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
+            let prepared = self.prepare(&facts, decision, &mut entropy)?;
+            if self.commit(&mut attempts, &prepared).await? {
+                let Prepared { outcome, decided, .. } = prepared;
                 let question = Question::Answer { request, browser };
                 self.trace(decided, question, &facts, present.account.as_ref(), ctx).await;
                 return self.confirm("consent", client_id, browser, issued, outcome).await;

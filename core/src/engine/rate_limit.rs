@@ -139,7 +139,7 @@ impl RateLimit {
                     indexes: vec![],
                 },
             };
-            if commit_or_repeat(&**storage, commit).await? == CommitOutcome::Applied {
+            if commit_or_repeat(&**storage, &commit).await? == CommitOutcome::Applied {
                 self.learn(&key, Some(next));
                 return Ok(());
             }

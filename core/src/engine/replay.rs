@@ -36,7 +36,7 @@ impl AuthorizationServer {
                     indexes: vec![],
                 },
             };
-            if commit_or_repeat(storage, commit).await? == CommitOutcome::Applied {
+            if commit_or_repeat(storage, &commit).await? == CommitOutcome::Applied {
                 return Ok(());
             }
             let stored = storage.load(std::slice::from_ref(&key)).await?.pop().flatten();

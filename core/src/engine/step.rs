@@ -10,12 +10,12 @@ use crate::model::{
 };
 use crate::protocol::authorize::AuthorizationError;
 use crate::protocol::client_auth::{PresentedClient, authenticate};
-use crate::protocol::{Context, Decision, Entropy, Refusal};
+use crate::protocol::{Context, Decision, Entropy, Event, Refusal};
 use crate::storage::{
     Commit, CommitId, CommitOutcome, Key, Kind, Loaded, Record, StorageError, Stored,
     commit_or_repeat,
 };
-use crate::trace::{Decided, Question, Trace};
+use crate::trace::{Decided, Granted, Question, Refused, Trace};
 
 /// Why a step gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,14 @@ const MAX_ATTEMPTS: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Attempts {
     left: u32,
+}
+
+/// A decision that goes to the store.
+pub(super) struct Prepared<T, E> {
+    commit: Option<Commit>,
+    pub(super) outcome: Result<T, E>,
+    events: Vec<Event>,
+    pub(super) decided: Option<Box<Decided>>,
 }
 
 /// The records that a step has loaded, by key.
@@ -293,39 +301,60 @@ impl AuthorizationServer {
         }
     }
 
-    /// Makes a decision durable. `None`: the record was changed by somebody else meanwhile, so the
-    /// decision is void and the step starts over.
-    pub(super) async fn commit<T, E: std::fmt::Debug>(
+    /// Readies a decision, so that nothing larger than what goes to the store waits for it.
+    pub(super) fn prepare<T: Granted, E: Refused>(
         &self,
-        attempts: &mut Attempts,
         facts: &Facts,
         decision: Decision<T, E>,
         entropy: &mut Entropy,
-    ) -> Result<Option<Result<T, E>>, Unavailable> {
-        if let Some(record) = decision.write {
+    ) -> Result<Prepared<T, E>, Unavailable> {
+        let decided = self.decided(|| Decided::of(&decision));
+        Ok(Prepared { decided, ..self.prepare_untraced(facts, decision, entropy)? })
+    }
+
+    fn prepare_untraced<T, E>(
+        &self,
+        facts: &Facts,
+        decision: Decision<T, E>,
+        entropy: &mut Entropy,
+    ) -> Result<Prepared<T, E>, Unavailable> {
+        let Decision { write, outcome, events } = decision;
+        let commit = write.map(|record| {
             let key = record.key();
             let replaces = facts.loaded(&key);
-            // Until the outcome is known, or nobody asks for it any more.
-            let _changing =
-                (key.kind() == Kind::Client).then(|| self.inner.clients.change(key.clone()));
-            let commit = Commit {
+            Ok::<_, Unavailable>(Commit {
                 key,
                 expect: replaces.map(|loaded| loaded.commit),
                 id: entropy.commit_id(),
                 record: record.to_new_record(replaces.map(|loaded| &loaded.record))?,
-            };
+            })
+        });
+        Ok(Prepared { commit: commit.transpose()?, outcome, events, decided: None })
+    }
+
+    /// Makes a decision durable. `false`: the record was changed by somebody else meanwhile, so the
+    /// decision is void and the step starts over.
+    pub(super) async fn commit<T, E>(
+        &self,
+        attempts: &mut Attempts,
+        prepared: &Prepared<T, E>,
+    ) -> Result<bool, Unavailable> {
+        if let Some(commit) = &prepared.commit {
+            // Until the outcome is known, or nobody asks for it any more.
+            let client = (commit.key.kind() == Kind::Client).then(|| commit.key.clone());
+            let _changing = client.map(|key| self.inner.clients.change(key));
             if commit_or_repeat(&*self.inner.storage, commit).await? == CommitOutcome::Conflict {
                 attempts.left = attempts.left.saturating_sub(1);
-                return if attempts.left == 0 { Err(Unavailable::Contention) } else { Ok(None) };
+                return if attempts.left == 0 { Err(Unavailable::Contention) } else { Ok(false) };
             }
         }
         if let Some(audit) = &self.inner.audit {
             let now = self.now();
-            for event in &decision.events {
+            for event in &prepared.events {
                 audit.record(now, event).await;
             }
         }
-        Ok(Some(decision.outcome))
+        Ok(true)
     }
 
     /// A whole step whose facts are the records under these keys.
@@ -339,24 +368,24 @@ impl AuthorizationServer {
             let facts = self.load(keys.to_vec()).await?;
             let mut entropy = self.entropy()?;
             let decision = decide(&facts, self.context(), &mut entropy);
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
-                return Ok(outcome);
+            let prepared = self.prepare_untraced(&facts, decision, &mut entropy)?;
+            if self.commit(&mut attempts, &prepared).await? {
+                return Ok(prepared.outcome);
             }
         }
     }
 
     /// What a decision came to, where somebody wants to know.
-    pub(super) fn decided(&self, of: impl FnOnce() -> Decided) -> Option<Decided> {
+    pub(super) fn decided(&self, of: impl FnOnce() -> Decided) -> Option<Box<Decided>> {
         let sink = self.inner.traces.as_ref()?;
-        let decided = of();
+        let decided = Box::new(of());
         sink.wants(decided.is_refusal()).then_some(decided)
     }
 
     /// Records a decision, once it is durable.
     pub(super) async fn trace(
         &self,
-        decided: Option<Decided>,
+        decided: Option<Box<Decided>>,
         question: Question<'_>,
         facts: &Facts,
         account: Option<&Account>,
@@ -367,12 +396,12 @@ impl AuthorizationServer {
         {
             let seed = Secret::from_bytes(seed);
             // Hardly any request has one, and none should carry the room for it.
-            let trace = Box::new(Trace::new(question, facts, account, ctx, decided, &seed));
+            let trace = Box::new(Trace::new(question, facts, account, ctx, *decided, &seed));
             sink.record(&trace).await;
         }
     }
 
-    pub(crate) async fn emit(&self, event: crate::protocol::Event) {
+    pub(crate) async fn emit(&self, event: Event) {
         if let Some(audit) = &self.inner.audit {
             audit.record(self.now(), &event).await;
         }

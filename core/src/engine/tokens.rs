@@ -116,23 +116,26 @@ impl AuthorizationServer {
     ) -> Result<Issued, Error> {
         let client_id = ClientId::parse(presented.client_id.as_str()).ok();
         let grant_key = request.grant_key();
-        let question = Question::Token { caller: presented, request };
         let mut attempts = self.attempts();
         loop {
             let facts = self.load_for(presented, client_id.as_ref(), grant_key.as_ref()).await?;
             let ctx = self.context();
             let client = facts.client(client_id.as_ref());
+            let question = Question::Token { caller: presented, request };
             let client = self.verify(client, question, presented, &facts, ctx).await?;
             let grant = grant_key.as_ref().and_then(|key| facts.grant(key));
             let subject = grant.and_then(|grant| grant.subject()).or(request.subject());
             let account = self.account(subject).await?;
-            let mut entropy = self.entropy()?;
-            let decision = request.decide(client, &facts, account.as_ref(), ctx, &mut entropy);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
-                self.trace(decided, question, &facts, account.as_ref(), ctx).await;
-                let response = self.finish(request.step(), client_id.clone(), outcome).await?;
+            let prepared = {
+                let mut entropy = self.entropy()?;
+                let decision = request.decide(client, &facts, account.as_ref(), ctx, &mut entropy);
+                self.prepare(&facts, decision, &mut entropy)?
+            };
+            if self.commit(&mut attempts, &prepared).await? {
+                let question = Question::Token { caller: presented, request };
+                self.trace(prepared.decided, question, &facts, account.as_ref(), ctx).await;
+                self.finish(request.step(), client_id.as_ref(), &prepared.outcome).await;
+                let response = prepared.outcome.map_err(Error::Refused)?;
                 return Ok(Issued { response, client_id, account, at: ctx.now });
             }
         }
@@ -157,13 +160,15 @@ impl AuthorizationServer {
             let Some((token, key)) = token.as_ref().zip(grant_key.as_ref()) else {
                 return Ok(());
             };
-            let mut entropy = self.entropy()?;
-            let decision = revoke::by_client(token, client, facts.grant(key), ctx);
-            let decided = self.decided(|| Decided::of(&decision));
-            let done = self.commit(&mut attempts, &facts, decision, &mut entropy).await?;
-            if let Some(outcome) = done {
-                self.trace(decided, question, &facts, None, ctx).await;
-                return self.finish("revoke", client_id, outcome).await;
+            let prepared = {
+                let mut entropy = self.entropy()?;
+                let decision = revoke::by_client(token, client, facts.grant(key), ctx);
+                self.prepare(&facts, decision, &mut entropy)?
+            };
+            if self.commit(&mut attempts, &prepared).await? {
+                self.trace(prepared.decided, question, &facts, None, ctx).await;
+                self.finish("revoke", client_id.as_ref(), &prepared.outcome).await;
+                return prepared.outcome.map_err(Error::Refused);
             }
         }
     }
@@ -189,7 +194,8 @@ impl AuthorizationServer {
         let answer = introspect::introspect(token.as_ref(), caller, token_facts, ctx);
         let decided = self.decided(|| Decided::of_answer(&answer));
         self.trace(decided, question, &facts, account.as_ref(), ctx).await;
-        self.finish("introspect", client_id.clone(), answer).await
+        self.finish("introspect", client_id.as_ref(), &answer).await;
+        answer.map_err(Error::Refused)
     }
 
     /// The resource server's check: whether this Bearer token is active and has all of `scope`
@@ -198,7 +204,10 @@ impl AuthorizationServer {
         let parsed = self.undressed(token).ok_or(Refusal::TokenInactive);
         let token: Handle = match parsed.and_then(|token| bearer::parse(&token)) {
             Ok(token) => token,
-            Err(refusal) => return self.finish("bearer", None, Err(refusal)).await,
+            Err(refusal) => {
+                self.refused("bearer", None, &refusal).await;
+                return Err(Error::Refused(refusal));
+            }
         };
         let key = Key::grant(token.id);
         let mut facts = self.load(vec![key.clone()]).await?;
@@ -209,8 +218,8 @@ impl AuthorizationServer {
         let decided = self.decided(|| Decided::of_answer(&answer));
         let question = Question::Bearer { token: &token, scope };
         self.trace(decided, question, &facts, account.as_ref(), ctx).await;
-        let client_id = token_facts.grant.map(|grant| grant.client_id.clone());
-        self.finish("bearer", client_id, answer).await
+        self.finish("bearer", token_facts.grant.map(|grant| &grant.client_id), &answer).await;
+        answer.map_err(Error::Refused)
     }
 
     /// Loads what a token stands on: its client's record, its user's account.
@@ -237,20 +246,35 @@ impl AuthorizationServer {
     ) -> Result<VerifiedClient<'a>, Error> {
         match authenticate(presented, client, ctx.now) {
             Ok(verified) => Ok(verified),
+            // Hardly any request comes here, and none should carry the room for it.
             Err(refusal) => {
-                let client_id = ClientId::parse(presented.client_id.as_str()).ok();
-                let decided = self.decided(|| Decided::refused(&refusal));
-                self.trace(decided, question, facts, None, ctx).await;
-                // Whether the name is registered must not show in when the patience ends (E14).
-                let guessed = presented.secret.is_some();
-                let refusal = match client_id.as_ref().filter(|_| guessed) {
-                    Some(name) => self.count_wrong_secret(name, refusal).await?,
-                    None => refusal,
-                };
-                self.refused(question.step(), client_id, &refusal).await;
-                Err(Error::Refused(refusal))
+                Err(Box::pin(self.not_verified(refusal, question, presented, facts, ctx)).await)
             }
         }
+    }
+
+    async fn not_verified(
+        &self,
+        refusal: Refusal,
+        question: Question<'_>,
+        presented: &PresentedClient,
+        facts: &Facts,
+        ctx: Context<'_>,
+    ) -> Error {
+        let client_id = ClientId::parse(presented.client_id.as_str()).ok();
+        let decided = self.decided(|| Decided::refused(&refusal));
+        self.trace(decided, question, facts, None, ctx).await;
+        // Whether the name is registered must not show in when the patience ends (E14).
+        let guessed = presented.secret.is_some();
+        let refusal = match client_id.as_ref().filter(|_| guessed) {
+            Some(name) => match self.count_wrong_secret(name, refusal).await {
+                Ok(refusal) => refusal,
+                Err(cause) => return cause.into(),
+            },
+            None => refusal,
+        };
+        self.refused(question.step(), client_id, &refusal).await;
+        Error::Refused(refusal)
     }
 
     /// A refusal for a wrong secret, or for one too many.
@@ -269,16 +293,16 @@ impl AuthorizationServer {
         }
     }
 
+    /// Tells of a refusal, if it is one.
     async fn finish<T>(
         &self,
         step: &'static str,
-        client_id: Option<ClientId>,
-        outcome: Result<T, Refusal>,
-    ) -> Result<T, Error> {
-        if let Err(refusal) = &outcome {
-            self.refused(step, client_id, refusal).await;
+        client_id: Option<&ClientId>,
+        outcome: &Result<T, Refusal>,
+    ) {
+        if let Err(refusal) = outcome {
+            self.refused(step, client_id.cloned(), refusal).await;
         }
-        outcome.map_err(Error::Refused)
     }
 
     pub(crate) async fn refused(
@@ -287,8 +311,11 @@ impl AuthorizationServer {
         client_id: Option<ClientId>,
         refusal: &Refusal,
     ) {
+        let Some(audit) = &self.inner.audit else { return };
         let (reason, clause) = (refusal.to_string(), refusal.clause());
-        self.emit(Event::Refused { client_id, step, reason, clause }).await;
+        // Hardly any answer is one, and none should carry the room for it.
+        let event = Box::new(Event::Refused { client_id, step, reason, clause });
+        audit.record(self.now(), &event).await;
     }
 }
 

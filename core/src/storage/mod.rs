@@ -281,10 +281,10 @@ pub struct Commit {
 /// recognises a commit that it has already applied by its id.
 pub(crate) async fn commit_or_repeat(
     storage: &dyn Storage,
-    commit: Commit,
+    commit: &Commit,
 ) -> Result<CommitOutcome, StorageError> {
     match storage.commit(commit.clone()).await {
-        Err(StorageError::Unavailable { .. }) => storage.commit(commit).await,
+        Err(StorageError::Unavailable { .. }) => storage.commit(commit.clone()).await,
         answer => answer,
     }
 }

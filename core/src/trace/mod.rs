@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::decided::{Decided, Told};
+pub(crate) use self::decided::{Granted, Refused};
 pub use self::explain::Explanation;
 pub(crate) use self::question::Question;
 use self::recorded::Recorded;
