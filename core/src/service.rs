@@ -19,9 +19,10 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Unavailabl
 impl AuthorizationServer {
     /// Answers a request. This is all that an adapter for a web framework has to call.
     ///
-    /// The future has a server of its own, and must be driven to its end even if the connection that asked for it is dropped:
-    /// `grantor-tower` sees to that, the simplest way is a task for each, `spawn(server.handle(request))`. A
-    /// body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with [`wire::BodyTooLarge`].
+    /// The future must be driven to its end even if the connection that asked for it is dropped:
+    /// `grantor-tower` sees to that. The simplest way is a task for each, `spawn(server.handle(request))`: the
+    /// future has a server of its own. A body longer than [`wire::MAX_BODY_LEN`] need not be read; say so with
+    /// [`wire::BodyTooLarge`].
     pub fn handle(
         &self,
         request: Request<Bytes>,

@@ -1,5 +1,6 @@
 //! The reference: the contract in its plainest form, for tests and for servers that may forget.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
@@ -24,7 +25,26 @@ pub struct MemoryStorage {
     indexes: Mutex<BTreeSet<(Index, Key)>>,
 }
 
-type Shard = BTreeMap<Key, Slot>;
+type Shard = BTreeMap<Place, Slot>;
+
+/// A key, ordered by its kind and then from its end: identifiers begin with the time, and the nodes of a
+/// tree that only grows at its end stay half empty.
+#[derive(PartialEq, Eq)]
+struct Place(Key);
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (this, other) = (&self.0, &other.0);
+        let kinds = this.kind().cmp(&other.kind());
+        kinds.then_with(|| this.id().iter().rev().cmp(other.id().iter().rev()))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 struct Slot {
     commit: CommitId,
@@ -85,19 +105,19 @@ impl MemoryStorage {
         &self,
         after: Option<&Cursor>,
         limit: usize,
-        mut visit: impl FnMut(&mut Vec<Key>, &Shard, Bound<&Key>, usize),
+        mut visit: impl FnMut(&mut Vec<Key>, &Shard, Bound<&Place>, usize),
     ) -> (Vec<Key>, Option<Cursor>) {
-        let place = after.and_then(Place::read);
-        let (first, mut after) = place.map_or((0, None), |place| (place.shard, place.after));
+        let step = after.and_then(Step::read);
+        let (first, mut after) = step.map_or((0, None), |step| (step.shard, step.after));
         let mut keys = Vec::new();
         for (number, shard) in (0..SHARDS).zip(&self.shards).skip(usize::from(first)) {
-            let from = after.take();
+            let from = after.take().map(Place);
             let from = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
             let room = limit.saturating_sub(keys.len());
             let before = keys.len();
             visit(&mut keys, &lock(shard), from, room);
             if keys.len() - before == room {
-                let next = Place { shard: number, after: keys.last().cloned() };
+                let next = Step { shard: number, after: keys.last().cloned() };
                 return (keys, Some(next.write()));
             }
         }
@@ -106,13 +126,13 @@ impl MemoryStorage {
 }
 
 /// How far a walk is.
-struct Place {
+struct Step {
     shard: u16,
     /// The last key that was visited there.
     after: Option<Key>,
 }
 
-impl Place {
+impl Step {
     fn read(cursor: &Cursor) -> Option<Self> {
         let (shard, key) = cursor.0.split_first_chunk()?;
         Some(Self { shard: u16::from_be_bytes(*shard), after: Key::from_bytes(key) })
@@ -152,7 +172,7 @@ impl Storage for MemoryStorage {
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StorageError> {
         let load = |key| {
             let shard = lock(self.shard(key));
-            let Slot { commit, value, purge_at, .. } = shard.get(key)?;
+            let Slot { commit, value, purge_at, .. } = shard.get(&Place(key.clone()))?;
             Some(Stored { commit: *commit, value: value.to_vec(), purge_at: *purge_at })
         };
         Ok(keys.iter().map(load).collect())
@@ -163,7 +183,8 @@ impl Storage for MemoryStorage {
         // Held until the record is written, so that a sweep cannot take the entry in between.
         let mut indexes = (!record.indexes.is_empty()).then(|| lock(&self.indexes));
         let mut shard = lock(self.shard(&key));
-        let found = shard.get_mut(&key);
+        let place = Place(key.clone());
+        let found = shard.get_mut(&place);
         match &found {
             Some(slot) if slot.commit == id => return Ok(CommitOutcome::Applied),
             found if found.as_ref().map(|slot| slot.commit) != expect => {
@@ -185,7 +206,7 @@ impl Storage for MemoryStorage {
             }
             None => {
                 let indexes = Introduced::None.and(record.indexes);
-                shard.insert(key, Slot { commit: id, purge_at, value, indexes });
+                shard.insert(place, Slot { commit: id, purge_at, value, indexes });
             }
         }
         Ok(CommitOutcome::Applied)
@@ -201,13 +222,13 @@ impl Storage for MemoryStorage {
         match listing {
             Listing::Kind(kind) => {
                 let (keys, next) = self.walk(after, limit, |keys, shard, from, room| {
-                    let begin = Key::of(*kind, &[]);
+                    let begin = Place(Key::of(*kind, &[]));
                     let from = if matches!(from, Bound::Unbounded) {
                         Bound::Included(&begin)
                     } else {
                         from
                     };
-                    let found = shard.range((from, Bound::Unbounded)).map(|(key, _)| key);
+                    let found = shard.range((from, Bound::Unbounded)).map(|(Place(key), _)| key);
                     keys.extend(found.take_while(|key| key.kind() == *kind).take(room).cloned());
                 });
                 Ok(Page { keys, next })
@@ -235,7 +256,7 @@ impl Storage for MemoryStorage {
     ) -> Result<Swept, StorageError> {
         let mut expired = Vec::new();
         let (examined, next) = self.walk(after, budget.max(1), |keys, shard, from, room| {
-            for (key, slot) in shard.range((from, Bound::Unbounded)).take(room) {
+            for (Place(key), slot) in shard.range((from, Bound::Unbounded)).take(room) {
                 keys.push(key.clone());
                 if slot.purge_at.has_passed(now) {
                     expired.push(key.clone());
@@ -247,8 +268,10 @@ impl Storage for MemoryStorage {
             let mut indexes = lock(&self.indexes);
             let mut shard = lock(self.shard(&key));
             // It may have been replaced since.
-            let stands = shard.get(&key).is_none_or(|slot| !slot.purge_at.has_passed(now));
-            let Some(slot) = (if stands { None } else { shard.remove(&key) }) else { continue };
+            let place = Place(key);
+            let stands = shard.get(&place).is_none_or(|slot| !slot.purge_at.has_passed(now));
+            let Some(slot) = (if stands { None } else { shard.remove(&place) }) else { continue };
+            let Place(key) = place;
             swept.removed += 1;
             for index in slot.indexes.as_slice() {
                 indexes.remove(&(index.clone(), key.clone()));
