@@ -48,6 +48,7 @@ const CORE: &[Row] = &[
         reason: "requests and responses, as every framework has them or converts them",
         brings: &["itoa"],
     },
+    Row { name: "memchr", reason: "forms are read eight and more bytes at once", brings: &[] },
     Row {
         name: "minijinja",
         reason: "the pages are templates that escape",
@@ -66,11 +67,7 @@ const CORE: &[Row] = &[
     },
     Row { name: "rmp-serde", reason: "the form of the other records", brings: &["rmp"] },
     Row { name: "serde", reason: "records and answers are data", brings: &[] },
-    Row {
-        name: "serde_json",
-        reason: "the answers of an OAuth server",
-        brings: &["memchr", "zmij"],
-    },
+    Row { name: "serde_json", reason: "the answers of an OAuth server", brings: &["zmij"] },
     Row { name: "subtle", reason: "secrets are compared in constant time", brings: &[] },
     Row { name: "thiserror", reason: "errors are types", brings: &["thiserror-impl"] },
     Row {

@@ -266,10 +266,11 @@ impl AuthorizationServer {
         let Some(key) = facts.grant(grant_key).map(|grant| Key::client(&grant.client_id)) else {
             return Ok(());
         };
-        if facts.found.iter().all(|(known, _)| *known != key) {
-            self.take_cached(facts, &key);
-            self.replace_outdated(facts, grant_key).await?;
+        if facts.found.iter().any(|(known, _)| *known == key) {
+            return Ok(());
         }
+        self.take_cached(facts, &key);
+        self.replace_outdated(facts, grant_key).await?;
         self.load_more(facts, vec![key]).await
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memchr2};
 use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -30,11 +31,17 @@ impl<'a> Form<'a> {
     /// different requests, so both are errors.
     pub(super) fn parse(input: &'a [u8]) -> Result<Self, Refusal> {
         let mut pairs = Vec::with_capacity(if input.is_empty() { 0 } else { USUAL_PARAMETERS });
-        for pair in input.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let (pair, next) = rest.split_at(memchr(b'&', rest).unwrap_or(rest.len()));
+            rest = next.get(1..).unwrap_or_default();
+            if pair.is_empty() {
+                continue;
+            }
             if pairs.len() == MAX_PARAMETERS {
                 return Err(Refusal::TooManyParameters);
             }
-            let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+            let at = memchr(b'=', pair).unwrap_or(pair.len());
             let (name, value) = pair.split_at(at);
             let value = value.strip_prefix(b"=").unwrap_or(value);
             pairs.push((decode(name)?, decode(value)?));
@@ -127,11 +134,11 @@ impl<'de> Deserialize<'de> for Members {
 /// Undoes the encoding of one name or value: `+` is a space, an escape has two digits, and the
 /// result is UTF-8.
 pub(super) fn decode(input: &[u8]) -> Result<Cow<'_, str>, Refusal> {
-    if !input.iter().any(|b| matches!(b, b'%' | b'+')) {
+    if memchr2(b'%', b'+', input).is_none() {
         return str::from_utf8(input).map(Cow::Borrowed).map_err(|_| Refusal::FormMalformed);
     }
     let mut rest = input;
-    while let Some(at) = rest.iter().position(|b| *b == b'%') {
+    while let Some(at) = memchr(b'%', rest) {
         match rest.get(at + 1..at + 3) {
             Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {
                 rest = rest.get(at + 3..).unwrap_or_default();
