@@ -27,6 +27,9 @@ use crate::flow::{Client, Tokens, first_code, tokens_of};
 /// How many users there are where there are few.
 pub const FEW: u64 = 1000;
 
+/// When the first grant was made, in Unix time: ten million before now.
+const FIRST_MADE: u32 = 1_790_000_000;
+
 /// How often, and after what time, a commit is sent again.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -45,8 +48,14 @@ pub fn user(number: u64) -> String {
     format!("usr_{}", URL_SAFE_NO_PAD.encode(head::<16>(&random(number, b'u'))))
 }
 
+/// As of a grant that was made some time ago, a hundred in each second.
 fn id(number: u64) -> RecordId {
-    RecordId::from_bytes(head(&random(number, b'i')))
+    let second = FIRST_MADE + u32::try_from(number / 100).unwrap_or_default();
+    let mut id = head::<{ RecordId::LEN }>(&random(number, b'i'));
+    if let Some(begin) = id.first_chunk_mut() {
+        *begin = second.to_be_bytes();
+    }
+    RecordId::from_bytes(id)
 }
 
 /// The access token of a grant.
