@@ -11,6 +11,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::process::{Scheduled, scheduled};
 
+/// Longer than a server in memory lets the driver wait, shorter than a disk does: what the kernel does for that may need
+/// the core of the driver.
+const AWAKE: Duration = Duration::from_micros(50);
 /// How long a server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -132,16 +135,9 @@ pub fn run(server: Server, load: Load, work: &mut dyn Work) -> Result<Measured, 
         connection.send(work, &mut buffer)?;
     }
     let mut events = Events::with_capacity(load.connections);
+    let awake = if server.redis.is_some() { Duration::ZERO } else { AWAKE };
     while connections.iter().any(|connection| connection.busy) {
-        if let Err(error) = poll.poll(&mut events, Some(PATIENCE)) {
-            if error.kind() == ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(error.into());
-        }
-        if events.is_empty() {
-            return Err(format!("no answer for {PATIENCE:?}").into());
-        }
+        wait(&mut poll, &mut events, awake)?;
         for event in &events {
             let Some(connection) = connections.get_mut(event.token().0) else { continue };
             if !connection.receive(work)? {
@@ -173,6 +169,21 @@ pub fn run(server: Server, load: Load, work: &mut dyn Work) -> Result<Measured, 
         }
     }
     Ok(measured)
+}
+
+/// Waits for answers. To wake a driver that sleeps is work of the server, the more of it the less the driver has to do:
+/// so it stays awake for a while, unless a Redis has to have its core.
+fn wait(poll: &mut Poll, events: &mut Events, awake: Duration) -> Result<(), Fatal> {
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        let timeout = if since.elapsed() < awake { Duration::ZERO } else { PATIENCE };
+        match poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+            Ok(()) if !events.is_empty() => return Ok(()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Err(format!("no answer for {PATIENCE:?}").into())
 }
 
 impl Connection {
