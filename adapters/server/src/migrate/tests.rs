@@ -23,8 +23,10 @@ struct Faulty {
 enum Fault {
     /// It says so of the third commit, and does nothing.
     Loses,
-    /// It writes another value.
+    /// It writes another value, which cannot be read.
     Garbles,
+    /// It writes another `purge_at`.
+    Postpones,
     /// It forgets the index entries.
     ForgetsEntries,
     /// Each commit is answered at the second try only, and every walk loses its place once.
@@ -56,6 +58,9 @@ impl Storage for Faulty {
         match self.fault {
             Some(Fault::Loses) if number == 2 => return Ok(CommitOutcome::Applied),
             Some(Fault::Garbles) if number == 2 => commit.record.value.push(0),
+            Some(Fault::Postpones) if number == 2 => {
+                commit.record.purge_at = Timestamp::from_millis(i64::MAX - 1);
+            }
             Some(Fault::ForgetsEntries) => commit.record.indexes.clear(),
             Some(Fault::Stumbles) if number.is_multiple_of(2) => {
                 // It did happen, and nobody was told.
@@ -158,7 +163,12 @@ async fn everything_is_copied_once_whatever_stumbles() {
 #[tokio::test(start_paused = true)]
 async fn what_the_target_loses_or_changes_is_noticed() {
     let source = filled(Faulty::default()).await;
-    for (fault, missing) in [(Fault::Loses, 0), (Fault::Garbles, 0), (Fault::ForgetsEntries, 10)] {
+    for (fault, missing, same) in [
+        (Fault::Loses, 0, false),
+        (Fault::Garbles, 0, false),
+        (Fault::Postpones, 0, true),
+        (Fault::ForgetsEntries, 10, true),
+    ] {
         let target = faulty(fault);
         let outcome = migrated(&source, &target).await;
         assert_eq!(outcome.verdict(), Verdict::Different, "{fault:?} {outcome:#?}");
@@ -167,7 +177,7 @@ async fn what_the_target_loses_or_changes_is_noticed() {
         assert!(outcome.missing_entries >= missing, "{fault:?} {outcome:#?}");
         let sides = outcome.kinds.get(&Kind::Consent).expect("there are some");
         let same_count = sides.source.records == sides.target.records;
-        assert_eq!(same_count, fault != Fault::Loses, "{outcome:#?}");
+        assert_eq!(same_count, same, "{fault:?} {outcome:#?}");
     }
 }
 
