@@ -7,8 +7,8 @@
 //! * [`Bearer`]: an extractor that asks for a scope in the signature of a handler.
 //! * [`resource_metadata`]: where clients find out who issues tokens for a resource.
 //!
-//! * [`signed_in`]: a layer that says who is signed in at the host, and [`login_request`] for its sign-in
-//!   page.
+//! * [`router_with`]: the same as [`router`] for a host that knows who is signed in, and [`login_request`] for its
+//!   sign-in page.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/embed.rs"), "\n```")]
 
@@ -20,7 +20,7 @@ use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request};
 use axum::response::Response;
 use axum::routing::get;
 use grantor::AuthorizationServer;
-use grantor::model::ScopeSet;
+use grantor::model::{Authentication, ScopeSet};
 use grantor::resource::{Guard, RequiredScope, ValidToken};
 use grantor::wire::{LoginRequest, PeerAddr};
 use grantor_tower::{GrantorService, RequireScope, ResponseBody};
@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-pub use self::signed_in::{SignedIn, Told, signed_in};
+use self::signed_in::Told;
 
 /// The authorization server as a router of absolute paths: merge it, do not nest it. The paths
 /// follow from the issuer, so that the metadata is right.
@@ -47,12 +47,56 @@ pub fn router<S>(server: AuthorizationServer) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
+    let routed = Routed(GrantorService::new(server.clone()));
     // The path of an issuer is no pattern, whatever its segments begin with.
-    let mut router = Router::new().without_v07_checks();
-    for path in server.paths() {
-        router = router.route_service(&path, Routed(GrantorService::new(server.clone())));
-    }
-    router
+    let router = Router::new().without_v07_checks();
+    server.paths().iter().fold(router, |router, path| router.route_service(path, routed.clone()))
+}
+
+/// The same as [`router`], for a host that knows who is signed in. The layer that makes its sessions goes around it.
+///
+/// `who` gets what it asks for as handlers do, such as the session. `None` is an anonymous visitor. An
+/// error is answered with 503: a host that does not know who is there does not take them for nobody.
+/// It is not asked where only programs call, such as at the token endpoint
+/// ([`AuthorizationServer::is_for_programs`]).
+///
+/// ```
+/// use axum::http::HeaderMap;
+/// use grantor::model::Authentication;
+///
+/// async fn who(headers: HeaderMap) -> Result<Option<Authentication>, std::io::Error> {
+///     Ok(None) // look the cookie up here
+/// }
+/// # let server = grantor::AuthorizationServer::builder("https://auth.example.com".parse().unwrap())
+/// #     .storage(grantor::storage::MemoryStorage::new()).authenticator(Nobody).build().unwrap();
+/// let app: axum::Router = grantor_axum::router_with(server, who);
+/// # #[derive(Debug)]
+/// # struct Nobody;
+/// # #[async_trait::async_trait]
+/// # impl grantor::Authenticator for Nobody {
+/// #     async fn account(&self, _: &grantor::model::Subject)
+/// #         -> Result<Option<grantor::model::Account>, grantor::AuthenticatorError> { Ok(None) }
+/// # }
+/// ```
+pub fn router_with<S, E, F, A, X>(server: AuthorizationServer, who: F) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    E: FromRequestParts<()> + Send + 'static,
+    F: Fn(E) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Option<Authentication>, X>> + Send + 'static,
+    X: 'static,
+{
+    let routed = Routed(GrantorService::new(server.clone()));
+    let visited = Told::new(who, routed.clone());
+    let router = Router::new().without_v07_checks();
+    // A layer around all would also be in the way of programs: 6 % of the instructions of their requests.
+    server.paths().iter().fold(router, |router, path| {
+        if server.is_for_programs(path) {
+            router.route_service(path, routed.clone())
+        } else {
+            router.route_service(path, visited.clone())
+        }
+    })
 }
 
 /// The server as a route of axum, which knows the peer by another name.

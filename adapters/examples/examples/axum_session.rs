@@ -17,7 +17,7 @@ use grantor::engine::Builder;
 use grantor::model::{Account, Authentication, Subject};
 use grantor::wire::LoginRequest;
 use grantor::{Authenticator, AuthenticatorError, AuthorizationServer, Credentials};
-use grantor_axum::{Token, login_request, signed_in};
+use grantor_axum::{Token, login_request};
 use grantor_sled::SledStorage;
 use sqlx::{PgPool, query_as, query_scalar};
 use tokio::net::TcpListener;
@@ -79,8 +79,8 @@ pub async fn run(listener: TcpListener, builder: Builder, users: Users) -> Resul
     // A visitor comes from another site, the client's: a strict cookie would stay at home.
     let sessions = SessionManagerLayer::new(MemoryStore::default()).with_same_site(SameSite::Lax);
     let sign_out = |session: Session| async move { session.flush().await.map_err(away) };
-    let app = grantor_axum::router(server.clone())
-        .layer(signed_in(&server, |session: Session| async move { session.get("user").await }))
+    let who = |session: Session| async move { session.get("user").await };
+    let app = grantor_axum::router_with(server.clone(), who)
         .route("/login", get(Html(PAGE)).post(sign_in))
         .route("/logout", post(sign_out))
         .layer(sessions)

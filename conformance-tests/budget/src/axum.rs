@@ -48,7 +48,7 @@ pub(crate) fn router(server: &AuthorizationServer, scope: &ScopeSet) -> Router {
     let resource = Router::new()
         .route("/resource", resource)
         .layer(grantor_axum::require_scope(server, scope.clone()));
-    let browser = grantor_axum::router(server.clone()).layer(grantor_axum::signed_in(server, who));
+    let browser = grantor_axum::router_with(server.clone(), who);
     Router::new().merge(resource).merge(browser)
 }
 

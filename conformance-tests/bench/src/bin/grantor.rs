@@ -25,7 +25,7 @@ async fn main() -> Result<(), Fatal> {
         std::future::ready(Ok::<_, std::convert::Infallible>(user))
     };
     let resource = Router::new().route("/resource", get(resource)).with_state(Guard::from(&server));
-    let browser = grantor_axum::router(server.clone()).layer(grantor_axum::signed_in(&server, who));
+    let browser = grantor_axum::router_with(server, who);
     serve(
         Router::new().merge(resource).merge(browser),
         Ready { secret: secret.expose().to_owned(), ..Ready::usual() },
