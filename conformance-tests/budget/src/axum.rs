@@ -9,13 +9,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use grantor::AuthorizationServer;
-use grantor::model::{Authentication, ScopeSet, Subject};
-use grantor_axum::Token;
+use grantor::model::{Authentication, Subject};
+use grantor::resource::{Guard, RequiredScope};
+use grantor_axum::Bearer;
 use http::{HeaderMap, header};
 use tower_service::Service as _;
 
 use crate::requests::{self, Asked};
-use crate::world::{World, in_place, now};
+use crate::world::{SCOPE, World, in_place, now};
 use crate::{Case, Ready};
 
 pub(crate) const CASES: [Case; 8] = [
@@ -35,8 +36,14 @@ pub(crate) const CASES: [Case; 8] = [
     Case { name: "axum/bearer", prepare: |w| serve(w, requests::bearer(w)) },
 ];
 
+struct Read;
+
+impl RequiredScope for Read {
+    const SCOPE: &'static str = SCOPE;
+}
+
 /// As a host embeds it: it knows from a cookie who is signed in, and has a resource to protect.
-pub(crate) fn router(server: &AuthorizationServer, scope: &ScopeSet) -> Router {
+pub(crate) fn router(server: &AuthorizationServer) -> Router {
     let auth_time = server.now();
     let who = move |headers: HeaderMap| {
         let cookie = headers.get(header::COOKIE).and_then(|cookie| cookie.to_str().ok());
@@ -44,10 +51,9 @@ pub(crate) fn router(server: &AuthorizationServer, scope: &ScopeSet) -> Router {
         let user = user.map(|subject| Authentication { subject, auth_time });
         std::future::ready(Ok::<_, std::convert::Infallible>(user))
     };
-    let resource = get(|Token(token): Token| async move { format!("{:?}", token.subject) });
-    let resource = Router::new()
-        .route("/resource", resource)
-        .layer(grantor_axum::require_scope(server, scope.clone()));
+    let resource =
+        get(|Bearer(token, _): Bearer<Read>| async move { format!("{:?}", token.subject) });
+    let resource = Router::new().route("/resource", resource).with_state(Guard::from(server));
     let browser = grantor_axum::router_with(server.clone(), who);
     Router::new().merge(resource).merge(browser)
 }

@@ -125,7 +125,7 @@ impl World {
         let api = Registration { resource_server: true, ..Registration::service("API", known) };
         let api = party("api", api);
         let guard = Guard::from(&server);
-        let router = crate::axum::router(&server, &scope);
+        let router = crate::axum::router(&server);
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let requests = AtomicU64::new(0);
         let world =
