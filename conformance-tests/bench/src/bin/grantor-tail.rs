@@ -1,8 +1,8 @@
 //! Grantor on axum with what goes on beside requests: `grantor-tail STORE.. GRANTS [sweep]`.
 //!
 //! Before it listens it writes so many live grants, and a tenth as many that are past their time. `POST /login` checks
-//! a password as the ready server does, with its user directory. With `sweep` it sweeps without a pause, as the
-//! ready server does while it finds much to remove.
+//! a password as the ready server does, with its user directory. With `sweep` it sweeps without end, as the
+//! ready server does when a walk is late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,11 +74,11 @@ async fn main() -> Result<(), Fatal> {
     // Where it is dropped the sweep ends.
     let (_trigger, shutdown) = shutdown::channel();
     if arguments.next().is_some_and(|argument| argument == "sweep") {
-        let without_pause = Duration::ZERO;
+        let at_once = Duration::ZERO;
         let sweeper = Sweeper {
-            step: without_pause,
-            rest: without_pause,
-            jitter: without_pause,
+            step: at_once,
+            rest: at_once,
+            jitter: at_once,
             ..Sweeper::default()
         };
         tokio::spawn(sweeper.run(server.clone(), shutdown));

@@ -1,7 +1,6 @@
 //! The sweep of a large store, of which a tenth is past its time.
 //!
-//! Above that share the ready server sweeps without a pause, below it once a second: so a tenth is where a busy
-//! store settles.
+//! Above that share the rounds of the ready server's sweep get shorter: so a tenth is where a busy store settles.
 
 use std::time::{Duration, Instant};
 
