@@ -75,12 +75,8 @@ async fn main() -> Result<(), Fatal> {
     let (_trigger, shutdown) = shutdown::channel();
     if arguments.next().is_some_and(|argument| argument == "sweep") {
         let at_once = Duration::ZERO;
-        let sweeper = Sweeper {
-            step: at_once,
-            rest: at_once,
-            jitter: at_once,
-            ..Sweeper::default()
-        };
+        let sweeper =
+            Sweeper { step: at_once, rest: at_once, jitter: at_once, ..Sweeper::default() };
         tokio::spawn(sweeper.run(server.clone(), shutdown));
     }
     let login = Router::new().route("/login", post(login)).with_state(users);
