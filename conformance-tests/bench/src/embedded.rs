@@ -19,6 +19,7 @@ use http::{Request, header};
 use serde_json::Value;
 
 use crate::contender::{CALLBACK, CHALLENGE, CONFIDENTIAL, Fatal, PUBLIC, SCOPE, USERS};
+use crate::fill::FIRST_MADE;
 
 #[derive(Debug)]
 struct Users;
@@ -47,9 +48,9 @@ impl RequiredScope for Read {
 pub struct StoppedClock(Arc<AtomicI64>);
 
 impl StoppedClock {
-    /// Stopped now.
+    /// Stopped when the first grant of [`fill`](crate::fill) is made.
     pub fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(SystemClock.now().as_millis())))
+        Self(Arc::new(AtomicI64::new(i64::from(FIRST_MADE) * 1000)))
     }
 
     /// Puts it forward.

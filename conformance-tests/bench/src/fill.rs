@@ -27,8 +27,15 @@ use crate::flow::{Client, Tokens, first_code, tokens_of};
 /// How many users there are where there are few.
 pub const FEW: u64 = 1000;
 
-/// When the first grant was made, in Unix time: ten million before now.
-const FIRST_MADE: u32 = 1_790_000_000;
+/// When the first grant is made, in Unix time: so late that no Redis takes any of them for expired.
+pub(crate) const FIRST_MADE: u32 = 2_500_000_000;
+/// How many are made in a second, as their identifiers say.
+const IN_A_SECOND: u64 = 100;
+
+/// The time in which so many are made, as their identifiers say.
+pub const fn made_in(grants: u64) -> Duration {
+    Duration::from_secs(grants / IN_A_SECOND)
+}
 
 /// How often, and after what time, a commit is sent again.
 const TRIES: u32 = 20;
@@ -48,9 +55,8 @@ pub fn user(number: u64) -> String {
     format!("usr_{}", URL_SAFE_NO_PAD.encode(head::<16>(&random(number, b'u'))))
 }
 
-/// As of a grant that was made some time ago, a hundred in each second.
 fn id(number: u64) -> RecordId {
-    let second = FIRST_MADE + u32::try_from(number / 100).unwrap_or_default();
+    let second = FIRST_MADE + u32::try_from(number / IN_A_SECOND).unwrap_or_default();
     let mut id = head::<{ RecordId::LEN }>(&random(number, b'i'));
     if let Some(begin) = id.first_chunk_mut() {
         *begin = second.to_be_bytes();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::contest::BARE;
+use crate::contest::{BARE, MANY};
 use grantor_bench::load::Measured;
 use grantor_bench::requests::Request;
 
@@ -146,6 +146,27 @@ impl Results {
             p99: of(|sample| sample.p99_microseconds)?,
             p999: of(|sample| sample.p999_microseconds)?,
         })
+    }
+
+    /// The median of the ratios of each round, of one contender's figure to that of another, each at its request: the
+    /// speed of the machine changes from minute to minute, for all of them.
+    pub(crate) fn ratio(
+        &self,
+        ours: (&str, Request),
+        theirs: (&str, Request),
+        figure: fn(&Sample) -> f64,
+    ) -> Option<f64> {
+        let samples = |(who, request)| {
+            let samples = self.samples.iter().filter(move |sample| {
+                (sample.contender, sample.request, sample.connections) == (who, request, MANY)
+            });
+            (!self.failed(who, request, MANY)).then_some(samples)
+        };
+        let (ours, theirs) = (samples(ours)?, samples(theirs)?);
+        median(ours.filter_map(|ours| {
+            let same = theirs.clone().find(|theirs| theirs.round == ours.round)?;
+            Some(figure(ours) / figure(same))
+        }))
     }
 
     /// The mean share of the time in which something that is not part of this had the servers' core. Only the bare

@@ -1,7 +1,7 @@
 //! The results in Markdown.
 
 use crate::contest::{BARE, HYPER, MANY, MEMORY, NODE_REDIS, REDIS, SLED};
-use crate::results::Results;
+use crate::results::{Results, Sample};
 use crate::targets::{p99, reference, target};
 use grantor_bench::requests::Request;
 
@@ -30,6 +30,14 @@ fn short(reached: bool) -> &'static str {
     if reached { "" } else { MARK }
 }
 
+const fn rate(sample: &Sample) -> f64 {
+    sample.per_second
+}
+
+const fn cpu(sample: &Sample) -> f64 {
+    sample.cpu_microseconds
+}
+
 /// What was reached of the targets. Where the driver is the limit, or other work has its core, requests per second
 /// flatter the slower server; where the disk is, CPU time does. So the lower counts.
 fn goals(results: &Results) -> String {
@@ -43,13 +51,10 @@ fn goals(results: &Results) -> String {
     for request in Request::ALL.into_iter().filter(|&request| results.has(request)) {
         text.push_str(&format!("| {} ", request.name()));
         for contender in [MEMORY, HYPER, SLED, REDIS] {
-            let (than, asked) = reference(contender, request);
-            let ours = results.median(contender, request, MANY);
-            let theirs = results.median(than, asked, MANY);
+            let (us, them) = ((contender, request), reference(contender, request));
             let decimals = if contender == REDIS { 1 } else { 2 };
-            let cell = ours.zip(theirs).map_or("-".to_owned(), |(ours, theirs)| {
-                let rate = ours.per_second / theirs.per_second;
-                let cpu = theirs.cpu / ours.cpu;
+            let (rate, cpu) = (results.ratio(us, them, rate), results.ratio(them, us, cpu));
+            let cell = rate.zip(cpu).map_or("-".to_owned(), |(rate, cpu)| {
                 let both = format!("{rate:.decimals$}, {cpu:.decimals$}");
                 // What it is on hyper alone is told beside the target; what it is on axum is held against it.
                 let (whose, held) =
@@ -79,17 +84,16 @@ fn details(results: &Results, request: Request) -> String {
          one connection: p50, us | p99 | CPU, us |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         request.name()
     );
-    let bare = results.median(BARE, request, MANY);
-    let node = results.median(NODE_REDIS, request, MANY);
     for contender in results.contenders() {
         text.push_str(&format!("| {contender} "));
         let Some(many) = results.median(contender, request, MANY) else {
             text.push_str("| - | - | - | - | - | - | - | - | - | - | - | - | - |\n");
             continue;
         };
-        let of_bare = bare.map(|bare| many.per_second / bare.per_second);
-        let of_bare_cpu = bare.map(|bare| bare.cpu / many.cpu);
-        let of_node = node.map(|node| many.per_second / node.per_second);
+        let (this, bare, node) = ((contender, request), (BARE, request), (NODE_REDIS, request));
+        let of_bare = results.ratio(this, bare, rate);
+        let of_bare_cpu = results.ratio(bare, this, cpu);
+        let of_node = results.ratio(this, node, rate);
         let ratio =
             |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         text.push_str(&format!(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::cost::{Cost, Target, measure, send};
 use crate::space::Space;
 use crate::sweeping::{Sweeping, walk};
-use grantor_bench::fill::{FEW, Template, access_token, fill, refresh_token, user};
+use grantor_bench::fill::{FEW, Template, access_token, fill, made_in, refresh_token, user};
 use grantor_bench::flow::{self, Client, Tokens, tokens_of};
 
 /// How many requests of a kind are measured, where there are tokens for so many.
@@ -31,6 +32,8 @@ const REQUESTS: u64 = 20_000;
 pub(crate) const ISSUED: &str = "client_credentials";
 /// So many are under way when a store is filled by requests: what is needed for them is in no figure.
 const BATCH: usize = 500;
+/// What the sweep removes is issued in so many parts, as time goes by.
+const TIMES: u64 = 100;
 /// Longer than an access token and its record last, shorter than a refresh token does.
 const LATER: Duration = Duration::from_secs(3 * 3600);
 
@@ -199,13 +202,16 @@ impl Run {
         measure(name, &target, requests, self.store.at_once(), self.redis, (200, right)).await
     }
 
-    /// Requests that change nothing, with tokens of grants from all over the store: where a grant lies does not
-    /// follow from its number.
+    /// Numbers of grants from all over the store, each once: grants lie in the order in which they were made.
+    fn anywhere(&self, numbers: Range<u64>) -> impl Iterator<Item = u64> {
+        numbers.map(|n| n.wrapping_mul(7_368_787) % self.grants)
+    }
+
+    /// Requests that change nothing.
     async fn costs_of_reading(&self) -> Result<Vec<Cost>, Fatal> {
         let client = &self.client;
         // Others for each request: what was read a moment ago is in a cache.
-        let any =
-            |from: u64| (from..from + REQUESTS).map(|n| n.wrapping_mul(7_368_787) % self.grants);
+        let any = |from: u64| self.anywhere(from..from + REQUESTS);
         let mut costs = Vec::new();
         let requests = any(0).map(|n| client.introspection(access_token(n).expose()));
         costs.push(self.measure("introspection", requests, b"\"active\":true").await?.0);
@@ -221,9 +227,10 @@ impl Run {
         let mut costs = Vec::new();
         let requests = (0..REQUESTS).map(|_| client.client_credentials());
         costs.push(self.measure(ISSUED, requests, b"\"access_token\":\"").await?.0);
-        let requests = (0..some).map(|n| client.refresh(refresh_token(n).expose()));
+        let requests = self.anywhere(0..some).map(|n| client.refresh(refresh_token(n).expose()));
         costs.push(self.measure("refresh rotation", requests, b"\"refresh_token\":\"").await?.0);
-        let requests = (some..2 * some).map(|n| client.revocation(refresh_token(n).expose()));
+        let requests =
+            self.anywhere(some..2 * some).map(|n| client.revocation(refresh_token(n).expose()));
         costs.push(self.measure("revocation", requests, b"").await?.0);
         self.check_revoked(some).await?;
         let codes = self.codes(self.grants * 3, some).await?;
@@ -233,26 +240,25 @@ impl Run {
     }
 
     async fn check_revoked(&self, some: u64) -> Result<(), Fatal> {
-        let requests = (some..2 * some).step_by(usize::try_from(some / 50)?.max(1));
-        let requests = requests.map(|n| self.client.introspection(access_token(n).expose()));
+        let some = self.anywhere(some..2 * some).step_by(usize::try_from(some / 50)?.max(1));
+        let requests = some.map(|n| self.client.introspection(refresh_token(n).expose()));
         self.measure("a revoked grant", requests, b"\"active\":false").await?;
         Ok(())
     }
 
-    /// One record in ten is past its time, the grants are not.
+    /// One record in ten is past its time, the grants are not. They lie among the grants, as if made at the same time.
     async fn sweep(&self) -> Result<Sweeping, Fatal> {
         let target = Target::Server(self.server.clone());
-        let mut left = self.grants / 10;
-        while left > 0 {
-            let some = left.min(REQUESTS);
-            left -= some;
+        let some = self.grants / 10 / TIMES;
+        for _ in 0..TIMES {
             let requests = (0..some).map(|_| self.client.client_credentials());
             let requests = requests.collect::<Result<Vec<_>, _>>()?;
             send(&target, requests, self.store.at_once()).await?;
+            self.clock.advance(made_in(self.grants / TIMES));
         }
         self.clock.advance(LATER);
         let swept = walk(&self.server, self.redis).await?;
-        let due = usize::try_from(self.grants / 10)?;
+        let due = usize::try_from(some * TIMES)?;
         if swept.removed < if swept.whole { due } else { 1 } {
             return Err(format!("{} removed of {due}", swept.removed).into());
         }
