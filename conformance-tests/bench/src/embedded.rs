@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grantor::engine::{Clock, SystemClock};
+use grantor::engine::Clock;
 use grantor::model::{
     Account, Authentication, ClientId, GrantType, ScopeSet, SecretString, Subject, Timestamp,
 };
