@@ -12,7 +12,7 @@ use super::{
     Commit, CommitId, CommitOutcome, Cursor, Durability, Index, Key, Kind, Listing, Page, Promises,
     Storage, StorageError, Stored, Swept,
 };
-use crate::model::Timestamp;
+use crate::model::{Timestamp, digest};
 
 /// A store that lives and dies with the process.
 ///
@@ -22,7 +22,7 @@ use crate::model::Timestamp;
 pub struct MemoryStorage {
     shards: Box<[Mutex<Shard>]>,
     /// Where this lock and that of a shard are both held, this one was taken first.
-    indexes: Mutex<BTreeSet<(Index, Key)>>,
+    indexes: Mutex<BTreeSet<(Name, Key)>>,
 }
 
 type Shard = BTreeMap<Place, Slot>;
@@ -53,17 +53,26 @@ struct Slot {
     indexes: Introduced,
 }
 
+/// Half of the SHA-256 of an index's name, which is a quarter of what names take.
+type Name = [u8; 16];
+
+fn name(index: &Index) -> Name {
+    let mut name = Name::default();
+    name.copy_from_slice(digest(&[index.as_str().as_bytes()]).split_at(16).0);
+    name
+}
+
 /// The index entries that commits of a record introduced: hardly ever more than one.
 #[derive(Default)]
 enum Introduced {
     #[default]
     None,
-    One(Index),
-    Several(Box<[Index]>),
+    One(Name),
+    Several(Box<[Name]>),
 }
 
 impl Introduced {
-    fn as_slice(&self) -> &[Index] {
+    fn as_slice(&self) -> &[Name] {
         match self {
             Self::None => &[],
             Self::One(index) => std::slice::from_ref(index),
@@ -71,8 +80,8 @@ impl Introduced {
         }
     }
 
-    fn and(&self, more: Vec<Index>) -> Self {
-        let mut all: Vec<Index> = self.as_slice().iter().cloned().chain(more).collect();
+    fn and(&self, more: &[Name]) -> Self {
+        let mut all = [self.as_slice(), more].concat();
         match (all.pop(), all.is_empty()) {
             (None, _) => Self::None,
             (Some(only), true) => Self::One(only),
@@ -192,20 +201,20 @@ impl Storage for MemoryStorage {
             }
             _ => {}
         }
+        let names: Vec<Name> = record.indexes.iter().map(name).collect();
         if let Some(indexes) = &mut indexes {
-            let entries = record.indexes.iter().map(|index| (index.clone(), key.clone()));
-            indexes.extend(entries);
+            indexes.extend(names.iter().map(|name| (*name, key.clone())));
         }
         let (value, purge_at) = (record.value.into(), record.purge_at);
         match found {
             Some(slot) => {
-                if !record.indexes.is_empty() {
-                    slot.indexes = slot.indexes.and(record.indexes);
+                if !names.is_empty() {
+                    slot.indexes = slot.indexes.and(&names);
                 }
                 (slot.commit, slot.purge_at, slot.value) = (id, purge_at, value);
             }
             None => {
-                let indexes = Introduced::None.and(record.indexes);
+                let indexes = Introduced::None.and(&names);
                 shard.insert(place, Slot { commit: id, purge_at, value, indexes });
             }
         }
@@ -238,8 +247,9 @@ impl Storage for MemoryStorage {
                 // Before every key.
                 let after = after.unwrap_or_else(|| Key::of(Kind::Client, &[]));
                 let indexes = lock(&self.indexes);
-                let from = (Bound::Excluded((index.clone(), after)), Bound::Unbounded);
-                let found = indexes.range(from).take_while(|(name, _)| name == index);
+                let name = name(index);
+                let from = (Bound::Excluded((name, after)), Bound::Unbounded);
+                let found = indexes.range(from).take_while(|(other, _)| *other == name);
                 let keys: Vec<Key> = found.take(limit).map(|(_, key)| key.clone()).collect();
                 let next = if keys.len() < limit { None } else { keys.last() };
                 let next = next.map(|key| Cursor(key.to_bytes()));
@@ -273,8 +283,8 @@ impl Storage for MemoryStorage {
             let Some(slot) = (if stands { None } else { shard.remove(&place) }) else { continue };
             let Place(key) = place;
             swept.removed += 1;
-            for index in slot.indexes.as_slice() {
-                indexes.remove(&(index.clone(), key.clone()));
+            for name in slot.indexes.as_slice() {
+                indexes.remove(&(*name, key.clone()));
             }
         }
         Ok(swept)
