@@ -69,7 +69,7 @@ const CORE: &[Row] = &[
     Row { name: "serde", reason: "records and answers are data", brings: &[] },
     Row { name: "serde_json", reason: "the answers of an OAuth server", brings: &["zmij"] },
     Row { name: "subtle", reason: "secrets are compared in constant time", brings: &[] },
-    Row { name: "thiserror", reason: "errors are types", brings: &["thiserror-impl"] },
+    Row { name: "thiserror", reason: "errors are types", brings: &[] },
     Row {
         name: "url",
         reason: "redirect URIs and issuers mean to us what they mean to a browser",
