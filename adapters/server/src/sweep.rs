@@ -20,7 +20,7 @@ const BREATH: Duration = Duration::from_millis(1);
 /// keys may have all that has expired in one place, and all that is new behind the walk. So what one
 /// step finds says nothing of the rest, and
 ///
-/// * a walk that is not through when its round is over goes on without pauses: nothing stays for
+/// * a walk that is not through when its round is over goes on at once, a millisecond after each step: nothing stays for
 ///   longer than a round after it may go, or for two where the order is random;
 /// * where more than a tenth of the store had expired the next round is shorter, by as much as it was
 ///   more: a tenth is where a busy store settles.
@@ -33,8 +33,11 @@ pub struct Sweeper {
     /// Up to so much is added to each rest, at random: where several processes sweep one store, they
     /// do not all do so at the same time.
     pub jitter: Duration,
-    /// The longest time for a round, until it goes on without pauses.
+    /// The longest time for a round, until it goes on at once.
     pub round: Duration,
+    /// Whether a round is shorter where more than a tenth had expired. Where records go by themselves it
+    /// brings nothing.
+    pub hurries: bool,
     /// How many records one step looks at.
     pub budget: usize,
 }
@@ -42,7 +45,8 @@ pub struct Sweeper {
 impl Default for Sweeper {
     /// A thousand records a second at least, a minute of rest, and a quarter of an hour for a round: in
     /// a store of a million there is a step every 0.8 seconds, in one of ten millions there are twelve
-    /// in a second, of a millisecond or two each. Records outlive their meaning by an hour anyway, and
+    /// in a second, of a millisecond or two each. (The first walk of a process has to find out how many there
+    /// are: it begins with one in a second.) Records outlive their meaning by an hour anyway, and
     /// those that anybody can make by ten minutes.
     fn default() -> Self {
         Self {
@@ -50,6 +54,7 @@ impl Default for Sweeper {
             rest: Duration::from_secs(60),
             jitter: Duration::ZERO,
             round: Duration::from_secs(15 * 60),
+            hurries: true,
             budget: 1000,
         }
     }
@@ -83,9 +88,9 @@ impl Round {
     }
 
     /// The round after this one: of the time in which a tenth of the store expires.
-    fn next(&self, longest: Duration) -> Self {
+    fn next(&self, Sweeper { round: longest, hurries, .. }: Sweeper) -> Self {
         let time = match self.removed {
-            0 => longest,
+            removed if removed == 0 || !hurries => longest,
             removed => (self.began.elapsed() / removed).saturating_mul(self.examined / 10),
         };
         Self::new(time.min(longest), self.steps)
@@ -105,7 +110,13 @@ impl Sweeper {
     pub fn of(promises: Promises) -> Self {
         let hour = Duration::from_secs(3600);
         match promises.shared {
-            true => Self { rest: hour / 2, jitter: hour, round: hour * 6, ..Self::default() },
+            true => Self {
+                rest: hour / 2,
+                jitter: hour,
+                round: hour * 6,
+                hurries: false,
+                ..Self::default()
+            },
             false => Self::default(),
         }
     }
@@ -137,7 +148,7 @@ impl Sweeper {
                     match cursor {
                         Some(_) => round.pause().min(self.step).max(BREATH),
                         None => {
-                            round = round.next(self.round);
+                            round = round.next(self);
                             self.rest(&entropy)
                         }
                     }

@@ -22,7 +22,6 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("grantor", &["bytes", "chrono", "http", "serde_core", "serde_json"]),
     // Which depends on version 0.2 of http; ours is the one of the response that a `Challenge` is.
     ("grantor-actix-web", &["actix_http", "actix_service", "actix_web", "bytes", "http"]),
-    // tower: the layer that says who is signed in is one, as the routers of axum take them.
     ("grantor-axum", &["axum", "axum_core", "http"]),
     // proptest: walks are a strategy, which a test of one's own may combine.
     ("grantor-conformance", &["bytes", "http", "proptest", "serde_json"]),

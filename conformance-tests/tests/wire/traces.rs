@@ -149,8 +149,8 @@ async fn what_is_no_trace_is_refused_and_harms_nobody() {
     let client = world.confidential().await;
     world.code(&client).await;
     let json = world.traces().pop().expect("a decision").to_json();
-    let newer = json.replacen("\"format\":2", "\"format\":3", 1);
-    assert!(matches!(Trace::parse(&newer), Err(InvalidTrace::Format { found: 3 })));
+    let newer = json.replacen("\"format\":3", "\"format\":4", 1);
+    assert!(matches!(Trace::parse(&newer), Err(InvalidTrace::Format { found: 4 })));
     assert!(matches!(Trace::parse("{}"), Err(InvalidTrace::Json(_))));
     // Every text in it cut short or swapped: an error or an explanation, never a panic.
     let whole: serde_json::Value = serde_json::from_str(&json).expect("JSON");

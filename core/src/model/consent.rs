@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{ClientId, ScopeSet, Subject, Timestamp};
 
 /// The memory of one user's decision about one client.
+///
+/// In a record its fields stand in their order and without their names: whatever changes here changes the
+/// format of records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// Who allowed.

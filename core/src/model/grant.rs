@@ -18,16 +18,12 @@ pub struct Grant {
     #[serde(skip, default = "RecordId::elsewhere")]
     pub id: RecordId,
     /// Whose.
-    #[serde(rename = "c")]
     pub client_id: ClientId,
     /// The client's [`epoch`](super::Client::epoch) when this began.
-    #[serde(rename = "e", default)]
     pub client_epoch: u32,
     /// When it began.
-    #[serde(rename = "t")]
     pub created_at: Timestamp,
     /// Where it stands.
-    #[serde(rename = "s")]
     pub state: GrantState,
 }
 
@@ -35,16 +31,12 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
     /// Asked for; the user has not decided.
-    #[serde(rename = "p")]
     Pending(PendingAuthorization),
     /// Allowed; the code is on its way.
-    #[serde(rename = "c")]
     CodeIssued(CodeIssued),
     /// Tokens are out.
-    #[serde(rename = "a")]
     Active(Active),
     /// Over. Nothing leads away from here.
-    #[serde(rename = "r")]
     Revoked(Revocation),
 }
 
@@ -52,43 +44,30 @@ pub enum GrantState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingAuthorization {
     /// The hash of the secret in the interaction handle.
-    #[serde(rename = "h")]
     pub interaction: SecretHash,
     /// The hash of the secret that binds it to the browser that began it.
-    #[serde(rename = "b")]
     pub browser: SecretHash,
     /// The matched redirection URI, as the client sent it.
-    #[serde(rename = "u")]
     pub redirect_uri: String,
     /// Whether the client sent it, or it is the only registered one.
-    #[serde(rename = "us")]
     pub redirect_uri_sent: bool,
     /// The client's `state`, to be returned unchanged.
-    #[serde(rename = "st", default)]
     pub state: Option<String>,
     /// What the client asks for.
-    #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// PKCE; `None` only for a client of the plain RFC 6749 profile.
-    #[serde(rename = "ch", default)]
     pub challenge: Option<CodeChallenge>,
     /// What the client wants the user to be asked.
-    #[serde(rename = "pr", default)]
     pub prompt: Prompt,
     /// The longest time since the user last signed in, in seconds.
-    #[serde(rename = "ma", default)]
     pub max_age: Option<u64>,
     /// Whom the client believes to be signing in.
-    #[serde(rename = "lh", default)]
     pub login_hint: Option<String>,
     /// The languages that the client asks for, best first.
-    #[serde(rename = "ui", default)]
     pub ui_locales: Option<String>,
     /// When it began: a `prompt=login` is answered by a sign-in after this.
-    #[serde(rename = "t")]
     pub requested_at: Timestamp,
     /// When it is too late to answer.
-    #[serde(rename = "x")]
     pub expires_at: Timestamp,
 }
 
@@ -96,16 +75,12 @@ pub struct PendingAuthorization {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
     /// `none`: nothing; answer with an error where a question would be needed.
-    #[serde(rename = "n", default)]
     pub none: bool,
     /// `login`: to sign in again.
-    #[serde(rename = "l", default)]
     pub login: bool,
     /// `consent`: to allow again.
-    #[serde(rename = "c", default)]
     pub consent: bool,
     /// `select_account`: to say which account.
-    #[serde(rename = "s", default)]
     pub select_account: bool,
 }
 
@@ -113,41 +88,29 @@ pub struct Prompt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeIssued {
     /// Who allowed.
-    #[serde(rename = "s")]
     pub subject: Subject,
     /// When that user signed in.
-    #[serde(rename = "at")]
     pub auth_time: Timestamp,
     /// What was allowed.
-    #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The [`epoch`](super::Consent::epoch) of the consent it stands on.
-    #[serde(rename = "ce", default)]
     pub consent_epoch: u32,
     /// The [`epoch`](super::RevokedSubject::epoch) of the user when it was allowed.
-    #[serde(rename = "se", default)]
     pub subject_epoch: u32,
     /// What must be shown to redeem the code.
-    #[serde(rename = "p")]
     pub proof: CodeProof,
     /// Where the code was sent, and the state that went with it: a repeated submission of the
     /// consent page gets the same answer.
-    #[serde(rename = "u")]
     pub redirect_uri: String,
     /// The client's `state`.
-    #[serde(rename = "st", default)]
     pub state: Option<String>,
     /// The interaction that produced it; `None` when no page was shown.
-    #[serde(rename = "i", default)]
     pub interaction: Option<SecretHash>,
     /// The browser it was begun in.
-    #[serde(rename = "b", default)]
     pub browser: Option<SecretHash>,
     /// When the code stops working.
-    #[serde(rename = "x")]
     pub expires_at: Timestamp,
     /// Wrong verifiers so far.
-    #[serde(rename = "g", default)]
     pub wrong_guesses: u8,
 }
 
@@ -155,16 +118,12 @@ pub struct CodeIssued {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeProof {
     /// The hash of the code's secret.
-    #[serde(rename = "h")]
     pub code: SecretHash,
     /// The challenge, where one was sent.
-    #[serde(rename = "ch", default)]
     pub challenge: Option<CodeChallenge>,
     /// The hash of the redirection URI that the code was sent to.
-    #[serde(rename = "u")]
     pub redirect_uri: SecretHash,
     /// Whether the authorization request named it, so that the token request must.
-    #[serde(rename = "us", default)]
     pub redirect_uri_sent: bool,
 }
 
@@ -173,16 +132,12 @@ pub struct CodeProof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpentProof {
     /// As [`CodeProof::code`].
-    #[serde(rename = "h")]
     pub code: HashPrefix,
     /// As [`CodeProof::challenge`].
-    #[serde(rename = "ch", default)]
     pub challenge: Option<HashPrefix>,
     /// As [`CodeProof::redirect_uri`].
-    #[serde(rename = "u")]
     pub redirect_uri: HashPrefix,
     /// As [`CodeProof::redirect_uri_sent`].
-    #[serde(rename = "us", default)]
     pub redirect_uri_sent: bool,
 }
 
@@ -190,25 +145,18 @@ pub struct SpentProof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Active {
     /// Who allowed; `None` for client credentials.
-    #[serde(rename = "s", default)]
     pub subject: Option<Subject>,
     /// When that user signed in.
-    #[serde(rename = "at", default)]
     pub auth_time: Option<Timestamp>,
     /// What was allowed.
-    #[serde(rename = "sc")]
     pub scope: ScopeSet,
     /// The epoch of the consent it stands on.
-    #[serde(rename = "ce", default)]
     pub consent_epoch: u32,
     /// What the redeemed code was bound to; `None` for client credentials.
-    #[serde(rename = "p", default)]
     pub proof: Option<SpentProof>,
     /// The refresh token that is valid now.
-    #[serde(rename = "r", default)]
     pub refresh: Option<RefreshToken>,
     /// The live access tokens, oldest first, [`Active::MAX_ACCESS_TOKENS`] at most.
-    #[serde(rename = "a")]
     pub access_tokens: Vec<AccessToken>,
 }
 
@@ -226,19 +174,15 @@ impl Active {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshToken {
     /// The hash of the current token's secret.
-    #[serde(rename = "h")]
     pub hash: SecretHash,
     /// By which a retired token of this grant is told from one that was never issued.
-    #[serde(rename = "k", with = "super::bytes")]
+    #[serde(with = "super::bytes")]
     pub family: [u8; 16],
     /// When the current token goes stale unless it is used.
-    #[serde(rename = "i")]
     pub idle_expires_at: Timestamp,
     /// When the whole authorization ends, used or not.
-    #[serde(rename = "x")]
     pub expires_at: Timestamp,
     /// The predecessor, while a retry with it gets the same answer.
-    #[serde(rename = "pv", default)]
     pub previous: Option<PreviousRefreshToken>,
 }
 
@@ -250,13 +194,11 @@ pub struct RefreshToken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousRefreshToken {
     /// The hash of its secret.
-    #[serde(rename = "h")]
     pub hash: SecretHash,
     /// What its successors were derived with.
-    #[serde(rename = "n", with = "super::bytes")]
+    #[serde(with = "super::bytes")]
     pub nonce: [u8; 16],
     /// When it was exchanged.
-    #[serde(rename = "t")]
     pub rotated_at: Timestamp,
 }
 
@@ -264,17 +206,13 @@ pub struct PreviousRefreshToken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessToken {
     /// The hash of its secret.
-    #[serde(rename = "h")]
     pub hash: SecretHash,
     /// What it opens, where that is less than the whole authorization: bit *n* is the *n*th scope of
     /// the authorization, in byte order. An authorization has at most 64.
-    #[serde(rename = "sc", default)]
     pub narrowed: Option<u64>,
     /// When it was issued.
-    #[serde(rename = "t")]
     pub issued_at: Timestamp,
     /// When it expires.
-    #[serde(rename = "x")]
     pub expires_at: Timestamp,
 }
 
@@ -282,13 +220,10 @@ pub struct AccessToken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// Why.
-    #[serde(rename = "w")]
     pub reason: RevocationReason,
     /// When.
-    #[serde(rename = "t")]
     pub at: Timestamp,
     /// Whose authorization it was.
-    #[serde(rename = "s", default)]
     pub subject: Option<Subject>,
 }
 

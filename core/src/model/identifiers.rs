@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, read_text};
 
-/// The public half of every handle: names one record, says nothing about it.
+/// The public half of every handle: names one record, and says when it was made and nothing else.
 ///
 /// The second in which the record was made, and 64 random bits. In a store that sorts its keys, what is
 /// made together lies together, which saves it a third of the work of a new record. Uniqueness does not

@@ -9,6 +9,9 @@ use super::{Subject, Timestamp};
 ///
 /// A session and a code are looked at once more after they were written and before anybody gets them:
 /// if the count has moved, they were under way when everything was revoked, and end too.
+///
+/// In a record its fields stand in their order and without their names: whatever changes here changes the
+/// format of records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedSubject {
     /// Whose.

@@ -189,8 +189,9 @@ impl Storage for MemoryStorage {
 
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StorageError> {
         let Commit { key, expect, id, record } = commit;
+        let names: Vec<Name> = record.indexes.iter().map(name).collect();
         // Held until the record is written, so that a sweep cannot take the entry in between.
-        let mut indexes = (!record.indexes.is_empty()).then(|| lock(&self.indexes));
+        let mut indexes = (!names.is_empty()).then(|| lock(&self.indexes));
         let mut shard = lock(self.shard(&key));
         let place = Place(key.clone());
         let found = shard.get_mut(&place);
@@ -201,7 +202,6 @@ impl Storage for MemoryStorage {
             }
             _ => {}
         }
-        let names: Vec<Name> = record.indexes.iter().map(name).collect();
         if let Some(indexes) = &mut indexes {
             indexes.extend(names.iter().map(|name| (*name, key.clone())));
         }

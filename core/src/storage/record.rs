@@ -1,8 +1,9 @@
 //! What stands in a record: the model as bytes, and the bytes as model.
 //!
 //! What there may be millions of is [postcard](https://postcard.jamesmunns.com): fields in their order and
-//! nothing between them. A change of such a type is a new format. Clients, which are few, are MessagePack,
-//! whose fields have names: one that is added does not need a new format.
+//! nothing between them. Any change of such a type, of the order of its fields or variants as well, is a new
+//! format. Clients, which are few, are MessagePack, whose fields have names: one that is added does not need a
+//! new format.
 
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub enum Record {
 
 /// The first byte of every value. A reader refuses what is newer than itself, so it can never
 /// write back a record that it understood only in part.
+///
+/// Traces have records in them: their format is raised with this one.
 const FORMAT: u8 = 3;
 
 /// The same for what nobody has signed in for: anybody can make these, so they go soon.
@@ -167,29 +170,9 @@ impl Record {
 }
 
 fn write(record: &impl Serialize) -> Result<Vec<u8>, StorageError> {
-    struct Value(Vec<u8>);
-
-    impl postcard::ser_flavors::Flavor for Value {
-        type Output = Vec<u8>;
-
-        fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-            self.0.push(byte);
-            Ok(())
-        }
-
-        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-            self.0.extend_from_slice(bytes);
-            Ok(())
-        }
-
-        fn finalize(self) -> postcard::Result<Vec<u8>> {
-            Ok(self.0)
-        }
-    }
-
     let mut value = Vec::with_capacity(512);
     value.push(FORMAT);
-    postcard::serialize_with_flavor(record, Value(value)).map_err(StorageError::damaged)
+    postcard::to_extend(record, value).map_err(StorageError::damaged)
 }
 
 /// All of `body`: what is left over was written by something else.
@@ -286,3 +269,6 @@ impl Index {
         Self::of_subject("sessions", subject)
     }
 }
+
+#[cfg(test)]
+mod tests;

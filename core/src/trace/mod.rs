@@ -73,7 +73,7 @@ struct Fact {
 
 /// The format that this version writes, and the only one that it reads: a decision can only be asked
 /// again of the rules that it was made by.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Why a trace cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -182,7 +182,7 @@ impl<'a> Replies<'a> {
         let uri = &response.redirect_uri;
         let mut target = String::with_capacity(uri.len() + USUAL_BODY_LEN);
         target.push_str(uri);
-        match uri.rsplit_once('?') {
+        match uri.split_once('?') {
             None => target.push('?'),
             Some((_, "")) => {}
             Some(_) => target.push('&'),

@@ -57,18 +57,18 @@ fn why_a_client_was_refused_last_night() {
 #[test]
 fn what_cannot_be_explained_is_said() {
     let world = World::new();
-    std::fs::write(world.root().join("spoiled"), "\n{\"format\":2,\n{\"format\":7}\n")
+    std::fs::write(world.root().join("spoiled"), "\n{\"format\":3,\n{\"format\":7}\n")
         .expect("written");
     let ran = world.run(&["explain", "spoiled"]);
     assert_eq!(ran.status.code(), Some(1));
     assert!(ran.stderr.contains("spoiled, line 2: this is not a trace"), "{}", ran.stderr);
     // Cut short in the middle of a character.
-    std::fs::write(world.root().join("cut"), b"{\"format\":2,\"x\":\"\xc3\n{\"format\":7}\n")
+    std::fs::write(world.root().join("cut"), b"{\"format\":3,\"x\":\"\xc3\n{\"format\":7}\n")
         .expect("written");
     let ran = world.run(&["explain", "cut"]);
     assert!(ran.stderr.contains("cut, line 1: this is not a trace"), "{}", ran.stderr);
     let newer = world.run_with(&["explain", "-"], "{\"format\":7}\n");
-    assert!(newer.stderr.contains("has format 7, and this version reads 2"), "{}", newer.stderr);
+    assert!(newer.stderr.contains("has format 7, and this version reads 3"), "{}", newer.stderr);
     let failed = world.run(&["explain", "missing"]).failed();
     assert!(failed.contains("cannot read missing"), "{failed}");
     let failed = world.run(&["serve", "--trace-file", "no/such/place"]).failed();

@@ -246,7 +246,7 @@ impl Run {
         Ok(())
     }
 
-    /// One record in ten is past its time, the grants are not. They lie among the grants, as if made at the same time.
+    /// One record in ten is past its time, the grants are not. They lie in a hundred places among the grants.
     async fn sweep(&self) -> Result<Sweeping, Fatal> {
         let target = Target::Server(self.server.clone());
         let some = self.grants / 10 / TIMES;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::processor_time;
 
-/// A walk is cut after so many steps: what lies where is random, so a part says as much as the whole.
+/// A walk is cut after so many steps: what is due is spread over the whole store, so a part says as much as the whole.
 const STEPS: usize = 500;
 /// And after so long.
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
