@@ -65,9 +65,11 @@ fn program(name: &str) -> Result<PathBuf, Fatal> {
 }
 
 /// Valgrind counts each byte of a copy by `rep movsb` as an instruction; the C library takes that for large ones,
-/// unless it is told otherwise. With vectors, they count for what they are.
-const TUNABLES: &str =
-    "glibc.cpu.x86_rep_movsb_threshold=1000000000:glibc.cpu.x86_rep_stosb_threshold=1000000000";
+/// unless it is told otherwise. With vectors, they count for what they are. And what is given back to the allocator
+/// stays as it is: when it merges that depends on what else lies in the heap.
+const TUNABLES: &str = "glibc.cpu.x86_rep_movsb_threshold=1000000000:\
+                        glibc.cpu.x86_rep_stosb_threshold=1000000000:\
+                        glibc.malloc.tcache_count=1000";
 
 /// Valgrind, with nothing in its environment that could move the stack.
 fn callgrind(profile: &Path, more: &[&str]) -> Result<Command, Fatal> {
