@@ -20,8 +20,8 @@ const BREATH: Duration = Duration::from_millis(1);
 /// keys may have all that has expired in one place, and all that is new behind the walk. So what one
 /// step finds says nothing of the rest, and
 ///
-/// * a walk that is not through when its round is over goes on at once, a millisecond after each step: nothing stays for
-///   longer than a round after it may go, or for two where the order is random;
+/// * a walk that is not through when its round is over goes on at once, a millisecond after each step:
+///   nothing stays for longer than a round after it may go, or for two where the order is random;
 /// * where more than a tenth of the store had expired the next round is shorter, by as much as it was
 ///   more: a tenth is where a busy store settles.
 #[derive(Clone, Copy, Debug)]

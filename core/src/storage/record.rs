@@ -147,20 +147,20 @@ impl Record {
             }
             None => return Err(StorageError::damaged("an empty record")),
         };
-        let damaged = |error: &dyn std::fmt::Display| {
-            StorageError::damaged(format_args!("a {kind:?} record: {error}"))
-        };
         match kind {
-            Kind::Client => rmp_serde::from_slice(body).map(Self::Client).map_err(|e| damaged(&e)),
+            Kind::Client => {
+                let client = rmp_serde::from_slice(body);
+                client.map(Self::Client).map_err(|error| damaged(kind, &error))
+            }
             Kind::Grant => {
                 let Ok(id) = key.id().try_into().map(RecordId::from_bytes) else {
                     return Err(StorageError::damaged("no authorization has such a key"));
                 };
-                read(body).map(|grant| Self::Grant(Grant { id, ..grant })).map_err(|e| damaged(&e))
+                read(kind, body).map(|grant| Self::Grant(Grant { id, ..grant }))
             }
-            Kind::Consent => read(body).map(Self::Consent).map_err(|e| damaged(&e)),
-            Kind::Session => read(body).map(Self::Session).map_err(|e| damaged(&e)),
-            Kind::RevokedSubject => read(body).map(Self::RevokedSubject).map_err(|e| damaged(&e)),
+            Kind::Consent => read(kind, body).map(Self::Consent),
+            Kind::Session => read(kind, body).map(Self::Session),
+            Kind::RevokedSubject => read(kind, body).map(Self::RevokedSubject),
             Kind::User => Err(StorageError::damaged("user records belong to the user directory")),
             Kind::Throttle | Kind::Replay => {
                 Err(StorageError::damaged("a moment is no record of the protocol"))
@@ -176,11 +176,16 @@ fn write(record: &impl Serialize) -> Result<Vec<u8>, StorageError> {
 }
 
 /// All of `body`: what is left over was written by something else.
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> postcard::Result<T> {
-    match postcard::take_from_bytes(body)? {
-        (record, []) => Ok(record),
-        _ => Err(postcard::Error::DeserializeBadEncoding),
+fn read<'a, T: Deserialize<'a>>(kind: Kind, body: &'a [u8]) -> Result<T, StorageError> {
+    match postcard::take_from_bytes(body) {
+        Ok((record, [])) => Ok(record),
+        Ok(_) => Err(damaged(kind, &postcard::Error::DeserializeBadEncoding)),
+        Err(error) => Err(damaged(kind, &error)),
     }
+}
+
+fn damaged(kind: Kind, error: &dyn std::fmt::Display) -> StorageError {
+    StorageError::damaged(format_args!("a {kind:?} record: {error}"))
 }
 
 /// A record and the commit that wrote it: what the next commit must expect.

@@ -119,6 +119,20 @@ impl Results {
         })
     }
 
+    /// Of all rounds; `None` where one answer was wrong.
+    fn samples<'a>(
+        &'a self,
+        contender: &'a str,
+        request: Request,
+        connections: usize,
+    ) -> Option<impl Iterator<Item = &'a Sample> + Clone> {
+        let samples = self.samples.iter().filter(move |sample| {
+            (sample.contender, sample.request, sample.connections)
+                == (contender, request, connections)
+        });
+        (!self.failed(contender, request, connections)).then_some(samples)
+    }
+
     /// `None` where it was not measured, or where one answer was wrong.
     pub(crate) fn median(
         &self,
@@ -126,18 +140,8 @@ impl Results {
         request: Request,
         connections: usize,
     ) -> Option<Median> {
-        let failed = self.failed(contender, request, connections);
-        let samples: Vec<&Sample> = self
-            .samples
-            .iter()
-            .filter(|sample| {
-                (sample.contender, sample.request, sample.connections)
-                    == (contender, request, connections)
-            })
-            .collect();
-        let of = |part: fn(&Sample) -> f64| {
-            median(samples.iter().map(|sample| part(sample))).filter(|_| !failed)
-        };
+        let samples = self.samples(contender, request, connections)?;
+        let of = |part: fn(&Sample) -> f64| median(samples.clone().map(part));
         Some(Median {
             per_second: of(|sample| sample.per_second)?,
             cpu: of(|sample| sample.cpu_microseconds)?,
@@ -156,12 +160,7 @@ impl Results {
         theirs: (&str, Request),
         figure: fn(&Sample) -> f64,
     ) -> Option<f64> {
-        let samples = |(who, request)| {
-            let samples = self.samples.iter().filter(move |sample| {
-                (sample.contender, sample.request, sample.connections) == (who, request, MANY)
-            });
-            (!self.failed(who, request, MANY)).then_some(samples)
-        };
+        let samples = |(who, request)| self.samples(who, request, MANY);
         let (ours, theirs) = (samples(ours)?, samples(theirs)?);
         median(ours.filter_map(|ours| {
             let same = theirs.clone().find(|theirs| theirs.round == ours.round)?;
