@@ -1,5 +1,6 @@
 //! Records of clients that were loaded before.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Drop for Changing<'_> {
     }
 }
 
-/// How many clients are kept. Of more, the half that was loaded earlier is forgotten, and all of them where
+/// How many clients are kept. Of more, the half that was loaded earlier is forgotten, and every second one where
 /// nobody asks how old they are.
 const MAX_CLIENTS: usize = 10_000;
 
@@ -120,10 +121,7 @@ impl ClientCache {
         }
         let at = begun.map_or(state.latest, |begun| begun.at);
         if state.clients.len() >= MAX_CLIENTS {
-            let mut times: Vec<_> = state.clients.values().map(|(_, at)| *at).collect();
-            let (_, median, _) = times.select_nth_unstable(MAX_CLIENTS / 2);
-            let median = *median;
-            state.clients.retain(|_, (_, at)| *at > median);
+            state.forget_half();
         }
         state.clients.insert(key.clone(), (Arc::clone(loaded), at));
     }
@@ -150,6 +148,23 @@ impl State {
         }
         self.latest = self.latest.max(now);
         self.latest
+    }
+
+    /// Forgets what was loaded earlier; of what was loaded at the same time as the middle, every second.
+    fn forget_half(&mut self) {
+        let mut times: Vec<_> = self.clients.values().map(|(_, at)| *at).collect();
+        let middle = times.len() / 2;
+        let (_, median, _) = times.select_nth_unstable(middle);
+        let median = *median;
+        let mut stays = false;
+        self.clients.retain(|_, (_, at)| match (*at).cmp(&median) {
+            Ordering::Less => false,
+            Ordering::Equal => {
+                stays = !stays;
+                stays
+            }
+            Ordering::Greater => true,
+        });
     }
 }
 
@@ -272,5 +287,16 @@ mod tests {
         assert!(cache.lock().clients.len() >= MAX_CLIENTS / 4);
         let last = last.expect("many");
         assert!(cache.get(&last, || NOW.plus(3 * SECOND)).is_some(), "the newest stay");
+    }
+
+    #[test]
+    fn without_a_lifetime_half_of_too_many_are_read_once_more_and_not_all() {
+        let cache = ClientCache::new(Duration::ZERO);
+        for n in 0..25_000 {
+            let (key, loaded) = client(&format!("client-{n}"), None);
+            cache.keep(&key, &loaded, None);
+            let kept = cache.lock().clients.len();
+            assert!(kept <= MAX_CLIENTS && kept >= MAX_CLIENTS.min(n) / 2, "{kept} of {n}");
+        }
     }
 }
