@@ -7,15 +7,14 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
-#[cfg(test)]
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use grantor::model::Timestamp;
 use grantor::storage::{Commit, Cursor, Key, Listing, Page, StorageError, Stored, Swept};
 use sled::{Db, IVec, Tree};
 
+use crate::agenda::{Agenda, Claim, LOOK, Left};
 use crate::envelope::{Record, Stamp};
 use crate::ledger::{MAX_REMOVALS, Mark, Removal};
 use crate::names::{NameId, Names, name_id};
@@ -27,6 +26,9 @@ pub(crate) struct Engine {
     records: Tree,
     meta: Tree,
     names: Names,
+    agenda: Agenda,
+    /// Held while the agenda is worked off.
+    sweeping: Mutex<()>,
     barrier: Barrier,
     /// Shared while something is written, exclusive while a mark is made. Holds the last mark.
     mark: RwLock<Mark>,
@@ -118,6 +120,14 @@ impl From<Fault> for StorageError {
     }
 }
 
+/// What a sweep found in a range, and did.
+#[derive(Debug, Default)]
+struct Looked {
+    examined: usize,
+    removed: usize,
+    left: Left,
+}
+
 /// What a commit did to the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
@@ -133,6 +143,7 @@ impl Engine {
         records: Tree,
         meta: Tree,
         names: Names,
+        agenda: Agenda,
         mark: Mark,
         barrier: Barrier,
     ) -> Self {
@@ -141,6 +152,8 @@ impl Engine {
             records,
             meta,
             names,
+            agenda,
+            sweeping: Mutex::new(()),
             barrier,
             seq: AtomicU64::new(mark.seq),
             durable: AtomicU64::new(0),
@@ -219,6 +232,7 @@ impl Engine {
             match self.records.compare_and_swap(&key, current.as_ref(), Some(bytes))? {
                 Ok(()) => {
                     self.enter(old, stamp);
+                    self.agenda.note(&key, commit.record.purge_at, old.is_none());
                     if let Some(listing) = &mut listing {
                         listing.list(&names, &key);
                     }
@@ -302,34 +316,55 @@ impl Engine {
             .collect()
     }
 
-    pub(crate) fn sweep(
-        &self,
-        now: Timestamp,
-        after: Option<&Cursor>,
-        budget: usize,
-    ) -> Result<Swept, Fault> {
-        let budget = budget.max(1);
-        let start = after.map_or(&[][..], |cursor| &cursor.0);
+    pub(crate) fn sweep(&self, now: Timestamp, budget: usize) -> Result<Swept, Fault> {
+        let _alone = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut swept = Swept::default();
+        let mut left = budget.max(1);
+        while left > 0 {
+            let Some(claim) = self.agenda.claim(now) else { return Ok(swept) };
+            let looked = self.look_through(&claim, now, left.min(LOOK));
+            if looked.is_err() {
+                self.agenda.give_back(&claim);
+            }
+            let Looked { examined, removed, left: remains } = looked?;
+            self.agenda.settle(&claim, &remains);
+            swept.examined += examined;
+            swept.removed += removed;
+            // To find nothing is some work as well.
+            left = left.saturating_sub(examined.max(1));
+        }
+        // Where to go on the agenda knows by itself.
+        swept.next = self.agenda.is_due(now).then(|| Cursor(Vec::new()));
+        Ok(swept)
+    }
+
+    /// Examines the records of a range, and removes those that are due.
+    fn look_through(&self, claim: &Claim, now: Timestamp, budget: usize) -> Result<Looked, Fault> {
+        let mut looked = Looked::default();
         let mut candidates = Vec::new();
         let mut last = None;
-        for item in self.records.range::<&[u8], _>((Bound::Excluded(start), Bound::Unbounded)) {
-            if swept.examined == budget {
-                swept.next = last.map(|last: IVec| Cursor(last.to_vec()));
+        let end = claim.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        for item in self.records.range::<&IVec, _>((Bound::Included(&claim.start), end)) {
+            if looked.examined == budget {
+                looked.left.stopped_at = last;
                 break;
             }
             let (key, bytes) = item?;
-            swept.examined += 1;
-            if decode(&key, &bytes)?.purge_at.has_passed(now) {
-                candidates.push((key.clone(), bytes));
+            looked.examined += 1;
+            let due = decode(&key, &bytes)?.purge_at;
+            last = Some(key.clone());
+            if due.has_passed(now) {
+                candidates.push((key, bytes));
                 if candidates.len() == MAX_REMOVALS {
-                    swept.removed += self.remove(&mut candidates)?;
+                    looked.removed += self.remove(&mut candidates)?;
                 }
+            } else {
+                looked.left.due = Some(looked.left.due.map_or(due, |earliest| earliest.min(due)));
             }
-            last = Some(key);
         }
-        swept.removed += self.remove(&mut candidates)?;
-        Ok(swept)
+        looked.removed += self.remove(&mut candidates)?;
+        looked.left.len = looked.examined - looked.removed;
+        Ok(looked)
     }
 
     /// Removes what is still as it was examined. No commit is under way meanwhile.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sled::{Db, IVec};
 
 use crate::SledConfig;
+use crate::agenda::Agenda;
 use crate::engine::{Barrier, Engine};
 use crate::envelope::Record;
 use crate::ledger::{Audit, Mark};
@@ -205,12 +206,14 @@ impl Directory {
         }
         let mut audit = Audit::default();
         let mut names = Vec::new();
+        let agenda = Agenda::default();
         for item in &records {
             let (key, bytes) = item.map_err(|error| self.sled_error("records", error))?;
             let record = Record::decode(&key, &bytes).ok_or_else(|| {
                 self.damaged("an item of tree records does not match its checksum")
             })?;
             audit.add(&mark, record.stamp);
+            agenda.note(&key, record.purge_at, true);
             names.extend(record.names.iter().map(|name| (*name, IVec::from(&key[..]))));
         }
         for removal in &mark.removals {
@@ -233,6 +236,7 @@ impl Directory {
             records,
             meta,
             names.into_iter().collect(),
+            agenda,
             Mark {
                 number: mark.number,
                 seq: mark.seq.max(audit.seq),

@@ -64,7 +64,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Examines at most `budget` records (or index entries) from `after` on and removes those whose
     /// `purge_at` is not after `now`. A record is removed only as it was examined: one that was
-    /// replaced meanwhile stays. A step may find nothing to examine and not be the last.
+    /// replaced meanwhile stays. A step may find nothing to examine and not be the last. What the store
+    /// knows not to be due it need not examine.
     async fn sweep(
         &self,
         now: Timestamp,
