@@ -30,12 +30,7 @@ pub const FEW: u64 = 1000;
 /// When the first grant is made, in Unix time: so late that no Redis takes any of them for expired.
 pub(crate) const FIRST_MADE: u32 = 2_500_000_000;
 /// How many are made in a second, as their identifiers say.
-const IN_A_SECOND: u64 = 100;
-
-/// The time in which so many are made, as their identifiers say.
-pub const fn made_in(grants: u64) -> Duration {
-    Duration::from_secs(grants / IN_A_SECOND)
-}
+pub const IN_A_SECOND: u64 = 100;
 
 /// How often, and after what time, a commit is sent again.
 const TRIES: u32 = 20;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::cost::{Cost, Target, measure, send};
 use crate::space::Space;
 use crate::sweeping::{Sweeping, walk};
-use grantor_bench::fill::{FEW, Template, access_token, fill, made_in, refresh_token, user};
+use grantor_bench::fill::{FEW, IN_A_SECOND, Template, access_token, fill, refresh_token, user};
 use grantor_bench::flow::{self, Client, Tokens, tokens_of};
 
 /// How many requests of a kind are measured, where there are tokens for so many.
@@ -32,8 +32,8 @@ const REQUESTS: u64 = 20_000;
 pub(crate) const ISSUED: &str = "client_credentials";
 /// So many are under way when a store is filled by requests: what is needed for them is in no figure.
 const BATCH: usize = 500;
-/// What the sweep removes is issued in so many parts, as time goes by.
-const TIMES: u64 = 100;
+/// For so many grants there is one token that the sweep removes, issued in the second in which they were made.
+const FOR_EACH_DUE: u64 = 10;
 /// Longer than an access token and its record last, shorter than a refresh token does.
 const LATER: Duration = Duration::from_secs(3 * 3600);
 
@@ -110,6 +110,8 @@ pub(crate) struct Outcome {
     pub(crate) redis_keys: f64,
     pub(crate) costs: Vec<Cost>,
     pub(crate) sweeping: Option<Sweeping>,
+    /// Processor time of a walk that finds nothing, seconds.
+    pub(crate) idle_sweep: f64,
 }
 
 /// A store and what it needs.
@@ -246,23 +248,29 @@ impl Run {
         Ok(())
     }
 
-    /// One record in ten is past its time, the grants are not. They lie in a hundred places among the grants.
-    async fn sweep(&self) -> Result<Sweeping, Fatal> {
+    /// One record in eleven is past its time, the grants are not. And before that: what a walk takes where
+    /// nothing is.
+    async fn sweep(&self) -> Result<(Sweeping, f64), Fatal> {
         let target = Target::Server(self.server.clone());
-        let some = self.grants / 10 / TIMES;
-        for _ in 0..TIMES {
-            let requests = (0..some).map(|_| self.client.client_credentials());
+        for _ in 0..self.grants / IN_A_SECOND {
+            let requests =
+                (0..IN_A_SECOND / FOR_EACH_DUE).map(|_| self.client.client_credentials());
             let requests = requests.collect::<Result<Vec<_>, _>>()?;
             send(&target, requests, self.store.at_once()).await?;
-            self.clock.advance(made_in(self.grants / TIMES));
+            self.clock.advance(Duration::from_secs(1));
         }
+        let idle = walk(&self.server, self.redis).await?;
+        if idle.removed > 0 {
+            return Err(format!("{} removed of none", idle.removed).into());
+        }
+        let idle = idle.cpu_of_all(self.grants + self.grants / FOR_EACH_DUE);
         self.clock.advance(LATER);
         let swept = walk(&self.server, self.redis).await?;
-        let due = usize::try_from(some * TIMES)?;
+        let due = usize::try_from(self.grants / FOR_EACH_DUE)?;
         if swept.removed < if swept.whole { due } else { 1 } {
             return Err(format!("{} removed of {due}", swept.removed).into());
         }
-        Ok(swept)
+        Ok((swept, idle))
     }
 }
 
@@ -308,11 +316,13 @@ pub(crate) async fn run(
         redis_keys: each(|space| space.redis_keys),
         costs: Vec::new(),
         sweeping: None,
+        idle_sweep: 0.0,
     };
     writeln!(std::io::stderr(), "{} {grants} {}: filled", store.name(), made.name())?;
     if made == Made::Own {
         outcome.costs = run.costs_of_reading().await?;
-        outcome.sweeping = Some(run.sweep().await?);
+        let (sweeping, idle) = run.sweep().await?;
+        (outcome.sweeping, outcome.idle_sweep) = (Some(sweeping), idle);
         // Each of these grants is still there.
         outcome.costs.extend(run.costs_of_changes().await?);
     }

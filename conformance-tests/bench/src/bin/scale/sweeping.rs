@@ -25,6 +25,8 @@ pub(crate) struct Sweeping {
     pub(crate) removed: usize,
     /// Whether it came to the end of the store.
     pub(crate) whole: bool,
+    /// Processor time, of the server and of Redis, seconds.
+    pub(crate) cpu: f64,
     /// Processor time of the server for one that was removed, with all that were looked at for it; microseconds.
     pub(crate) cpu_per_removed: f64,
     /// The same of Redis.
@@ -33,6 +35,14 @@ pub(crate) struct Sweeping {
     pub(crate) step_p50: f64,
     pub(crate) step_p99: f64,
     pub(crate) step_longest: f64,
+}
+
+impl Sweeping {
+    /// Processor time of a walk through a store of so many records, seconds.
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    pub(crate) fn cpu_of_all(&self, records: u64) -> f64 {
+        if self.whole { self.cpu } else { self.cpu * records as f64 / self.examined.max(1) as f64 }
+    }
 }
 
 /// Walks through the store.
@@ -71,6 +81,7 @@ pub(crate) async fn walk(
         examined,
         removed,
         whole: cursor.is_none(),
+        cpu: (took + redis_took).as_secs_f64(),
         cpu_per_removed: took.as_secs_f64() * each,
         redis_per_removed: redis_took.as_secs_f64() * each,
         step_p50: step(50),

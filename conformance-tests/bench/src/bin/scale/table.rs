@@ -134,8 +134,8 @@ fn spaces(outcomes: &[Outcome]) -> String {
 fn sweeps(outcomes: &[Outcome]) -> String {
     let mut text = "\n### The sweep, where one record in eleven is past its time\n\n\
          | store | grants | examined | removed | removed in a second of CPU | issued in one, by client_credentials | \
-         removed / issued | a step: p50, ms | p99 | longest |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         removed / issued | a step: p50, ms | p99 | longest | where nothing is: CPU of a walk, s |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for one in outcomes {
         let Some(swept) = &one.sweeping else { continue };
@@ -144,7 +144,7 @@ fn sweeps(outcomes: &[Outcome]) -> String {
         let removed = swept.cpu_per_removed + swept.redis_per_removed;
         let behind = removed > issued && one.store != Store::Redis;
         text.push_str(&format!(
-            "| {} | {} | {} | {} | {:.0} | {:.0} | {:.2}{} | {:.2} | {:.2} | {:.2} |\n",
+            "| {} | {} | {} | {} | {:.0} | {:.0} | {:.2}{} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
             one.store.name(),
             grouped(one.grants),
             grouped(swept.examined as u64),
@@ -156,6 +156,7 @@ fn sweeps(outcomes: &[Outcome]) -> String {
             swept.step_p50,
             swept.step_p99,
             swept.step_longest,
+            one.idle_sweep,
         ));
     }
     text
