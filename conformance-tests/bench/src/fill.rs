@@ -20,9 +20,12 @@ use grantor::storage::{
     Commit, CommitId, CommitOutcome, Index, Key, Listing, Loaded, Record, Storage, StorageError,
     Stored,
 };
+use http::StatusCode;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
 
-use crate::flow::{Client, Tokens, first_code, tokens_of};
+use crate::embedded::StoppedClock;
+use crate::flow::{Client, Tokens, first_code, tokens_of, wrong};
 
 /// How many users there are where there are few.
 pub const FEW: u64 = 1000;
@@ -30,7 +33,14 @@ pub const FEW: u64 = 1000;
 /// When the first grant is made, in Unix time: so late that no Redis takes any of them for expired.
 pub(crate) const FIRST_MADE: u32 = 2_500_000_000;
 /// How many are made in a second, as their identifiers say.
-pub const IN_A_SECOND: u64 = 100;
+const IN_A_SECOND: u64 = 100;
+/// For so many grants there is one access token that expires.
+const FOR_EACH_THAT_EXPIRES: u64 = 10;
+
+/// The time in which so many are made, as their identifiers say.
+pub const fn made_in(grants: u64) -> Duration {
+    Duration::from_secs(grants / IN_A_SECOND)
+}
 
 /// How often, and after what time, a commit is sent again.
 const TRIES: u32 = 20;
@@ -231,4 +241,31 @@ pub async fn fill(
         ended??;
     }
     Ok(())
+}
+
+/// Issues access tokens that expire long before the grants do, a tenth as many as there are grants. In each second of this
+/// time from now on it is as many, so that they lie among the grants that were made then. The answer is how many.
+pub async fn issue_what_expires(
+    server: &AuthorizationServer,
+    client: &Client,
+    clock: &StoppedClock,
+    grants: u64,
+    time: Duration,
+) -> Result<u64, Fatal> {
+    let seconds = time.as_secs().max(1);
+    let each = grants / FOR_EACH_THAT_EXPIRES / seconds;
+    for _ in 0..seconds {
+        let mut issuers = JoinSet::new();
+        for _ in 0..each {
+            issuers.spawn(server.handle(client.client_credentials()?));
+        }
+        while let Some(answer) = issuers.join_next().await {
+            let answer = answer?;
+            if answer.status() != StatusCode::OK {
+                return Err(wrong(&answer));
+            }
+        }
+        clock.advance(Duration::from_secs(1));
+    }
+    Ok(each * seconds)
 }

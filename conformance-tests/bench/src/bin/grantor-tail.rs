@@ -1,8 +1,8 @@
-//! Grantor on axum with what goes on beside requests: `grantor-tail STORE.. GRANTS [sweep]`.
+//! Grantor on axum with what goes on beside requests: `grantor-tail STORE.. GRANTS [SECONDS]`.
 //!
-//! Before it listens it writes so many live grants, and a tenth as many that are past their time. `POST /login` checks
-//! a password as the ready server does, with its user directory. With `sweep` it sweeps without end, as the
-//! ready server does when a walk is late.
+//! Before it listens it writes so many live grants. `POST /login` checks a password as the ready server does, with
+//! its user directory. With `SECONDS` there are a tenth as many access tokens, of which one after the other expires
+//! in this time, and it sweeps without end, as the ready server does when a walk is late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,18 @@ use grantor::model::SecretString;
 use grantor::{Authenticator as _, Credentials, Verdict};
 use grantor_bench::contender::{Fatal, Ready, serve};
 use grantor_bench::embedded::{self, StoppedClock};
-use grantor_bench::fill::{Template, fill};
-use grantor_bench::flow::{Client, wrong};
+use grantor_bench::fill::{Template, fill, issue_what_expires, made_in};
+use grantor_bench::flow::Client;
 use grantor_server::shutdown;
 use grantor_server::sweep::Sweeper;
 use grantor_server::users::{Directory, Sources};
 use http::StatusCode;
 use serde::Deserialize;
 
-/// Longer than an access token and its record last, shorter than a refresh token does.
-const LATER: Duration = Duration::from_secs(3 * 3600);
+/// How long the record of an access token lasts.
+const LASTS: Duration = Duration::from_secs(2 * 3600);
+/// How often the clock is put forward.
+const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Deserialize)]
 struct Login {
@@ -42,6 +44,18 @@ async fn login(State(users): State<Directory>, Form(login): Form<Login>) -> Stat
     }
 }
 
+/// Lets so much time pass, within this.
+async fn pass(clock: StoppedClock, time: Duration, within: Duration) {
+    let step = time.mul_f64(TICK.as_secs_f64() / within.as_secs_f64());
+    let mut ticks = tokio::time::interval(TICK);
+    let mut passed = Duration::ZERO;
+    while passed < time {
+        ticks.tick().await;
+        clock.advance(step);
+        passed += step;
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let mut arguments = std::env::args().skip(1);
@@ -52,28 +66,17 @@ async fn main() -> Result<(), Fatal> {
     let client = Client::new(&secret);
     let template = Template::new(&server, &client).await?;
     fill(&storage, template, grants, grants, 256).await?;
-    let mut issuers = tokio::task::JoinSet::new();
-    for share in 0..64 {
-        let (server, client) = (server.clone(), client.clone());
-        issuers.spawn(async move {
-            for _ in (share..grants / 10).step_by(64) {
-                let answer = server.handle(client.client_credentials()?).await;
-                if answer.status() != StatusCode::OK {
-                    return Err(wrong(&answer));
-                }
-            }
-            Ok(())
-        });
-    }
-    while let Some(ended) = issuers.join_next().await {
-        ended??;
-    }
-    clock.advance(LATER);
 
     let users = Directory::new(storage, Sources::Direct)?;
     // Where it is dropped the sweep ends.
     let (_trigger, shutdown) = shutdown::channel();
-    if arguments.next().is_some_and(|argument| argument == "sweep") {
+    if let Some(seconds) = arguments.next() {
+        let seconds = Duration::from_secs(seconds.parse()?);
+        // So that none has expired when the last is issued.
+        let time = made_in(grants).min(LASTS * 2 / 3);
+        issue_what_expires(&server, &client, &clock, grants, time).await?;
+        clock.advance(LASTS.saturating_sub(time));
+        tokio::spawn(pass(clock, time, seconds));
         let at_once = Duration::ZERO;
         let sweeper =
             Sweeper { step: at_once, rest: at_once, jitter: at_once, ..Sweeper::default() };

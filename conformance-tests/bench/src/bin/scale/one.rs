@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::cost::{Cost, Target, measure, send};
 use crate::space::Space;
 use crate::sweeping::{Sweeping, walk};
-use grantor_bench::fill::{FEW, IN_A_SECOND, Template, access_token, fill, refresh_token, user};
+use grantor_bench::fill::{
+    FEW, Template, access_token, fill, issue_what_expires, made_in, refresh_token, user,
+};
 use grantor_bench::flow::{self, Client, Tokens, tokens_of};
 
 /// How many requests of a kind are measured, where there are tokens for so many.
@@ -32,8 +34,6 @@ const REQUESTS: u64 = 20_000;
 pub(crate) const ISSUED: &str = "client_credentials";
 /// So many are under way when a store is filled by requests: what is needed for them is in no figure.
 const BATCH: usize = 500;
-/// For so many grants there is one token that the sweep removes, issued in the second in which they were made.
-const FOR_EACH_DUE: u64 = 10;
 /// Longer than an access token and its record last, shorter than a refresh token does.
 const LATER: Duration = Duration::from_secs(3 * 3600);
 
@@ -249,24 +249,19 @@ impl Run {
     }
 
     /// One record in eleven is past its time, the grants are not. And before that: what a walk takes where
-    /// nothing is.
+    /// nothing is, in seconds.
     async fn sweep(&self) -> Result<(Sweeping, f64), Fatal> {
-        let target = Target::Server(self.server.clone());
-        for _ in 0..self.grants / IN_A_SECOND {
-            let requests =
-                (0..IN_A_SECOND / FOR_EACH_DUE).map(|_| self.client.client_credentials());
-            let requests = requests.collect::<Result<Vec<_>, _>>()?;
-            send(&target, requests, self.store.at_once()).await?;
-            self.clock.advance(Duration::from_secs(1));
-        }
         let idle = walk(&self.server, self.redis).await?;
         if idle.removed > 0 {
             return Err(format!("{} removed of none", idle.removed).into());
         }
-        let idle = idle.cpu_of_all(self.grants + self.grants / FOR_EACH_DUE);
+        let idle = idle.cpu_of_all(self.grants);
+        let time = made_in(self.grants);
+        let due =
+            issue_what_expires(&self.server, &self.client, &self.clock, self.grants, time).await?;
         self.clock.advance(LATER);
         let swept = walk(&self.server, self.redis).await?;
-        let due = usize::try_from(self.grants / FOR_EACH_DUE)?;
+        let due = usize::try_from(due)?;
         if swept.removed < if swept.whole { due } else { 1 } {
             return Err(format!("{} removed of {due}", swept.removed).into());
         }

@@ -181,7 +181,7 @@ pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Ou
     };
     arguments.push(grants.to_string());
     if beside == Beside::Sweep {
-        arguments.push("sweep".to_owned());
+        arguments.push((WARM + extent.duration).as_secs().to_string());
     }
     let program = std::env::current_exe()?.with_file_name("grantor-tail");
     let (process, ready) =

@@ -14,7 +14,7 @@ pub(crate) fn name((store, beside): Scenario) -> String {
     let beside = match beside {
         Beside::Nothing => "nothing else".to_owned(),
         Beside::Logins => format!("{LOGINS:.0} logins a second"),
-        Beside::Sweep => "the sweep, without end".to_owned(),
+        Beside::Sweep => "tokens expire, the sweep".to_owned(),
         Beside::Writes => format!("{WRITES:.0} other writes a second"),
         Beside::Restart => "Redis restarts".to_owned(),
     };
