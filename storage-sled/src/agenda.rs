@@ -36,7 +36,7 @@ struct Ranges {
 }
 
 struct Range {
-    /// Nothing is due before; `None`: nothing is there, or it is looked at just now.
+    /// Nothing is due before; `None`: nothing is there, or what is there is looked at just now.
     due: Option<Timestamp>,
     /// No key is behind this one.
     last: IVec,
@@ -44,8 +44,7 @@ struct Range {
     len: usize,
 }
 
-/// A range whose time has come. What is in it counts as due at no time until the claim is settled or given back, which
-/// is before the next one.
+/// A range whose time has come. It has none until the claim is settled or given back. There is one claim at a time.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) start: IVec,

@@ -19,6 +19,9 @@ use crate::envelope::{Record, Stamp};
 use crate::ledger::{MAX_REMOVALS, Mark, Removal};
 use crate::names::{NameId, Names, name_id};
 
+/// A removal takes as long as so many more looks, in the budget of a step.
+const REMOVAL: usize = 9;
+
 /// Open trees, and the books over them.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -330,8 +333,8 @@ impl Engine {
             self.agenda.settle(&claim, &remains);
             swept.examined += examined;
             swept.removed += removed;
-            // To find nothing is some work as well.
-            left = left.saturating_sub(examined.max(1));
+            // Where all is due a step takes no longer; and to find nothing is some work as well.
+            left = left.saturating_sub((examined + REMOVAL * removed).max(1));
         }
         // Where to go on the agenda knows by itself.
         swept.next = self.agenda.is_due(now).then(|| Cursor(Vec::new()));

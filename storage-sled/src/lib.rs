@@ -56,7 +56,7 @@
 //! # Sweeping
 //!
 //! A sweep does not walk the store. When which records are due is kept in memory, for some dozens of neighbours
-//! together and in about 8 bytes for each, so it reads what is due, what lies beside it, and nothing where nothing is.
+//! together and in 10 to 20 bytes for each, so it reads what is due, what lies beside it, and nothing where nothing is.
 //!
 //! # Blocking
 //!
@@ -264,8 +264,11 @@ impl Storage for SledStorage {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use futures_channel::oneshot;
     use grantor::storage::{CommitId, Index, Kind};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -507,6 +510,72 @@ mod tests {
         assert!(examined < 10, "{examined} of 191");
         assert_eq!(sweep(&storage, 2_000), (0, 0));
         assert_eq!(sweep(&storage, 10_000).1, 190);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Call {
+        Write { key: u8, due: i64 },
+        Sweep { now: i64, budget: usize },
+    }
+
+    fn call() -> impl Strategy<Value = Call> {
+        prop_oneof![
+            5 => (0..60_u8, 0..100_i64).prop_map(|(key, due)| Call::Write { key, due }),
+            1 => (0..100_i64, 1..40_usize).prop_map(|(now, budget)| Call::Sweep { now, budget }),
+        ]
+    }
+
+    fn sweep_all(storage: &SledStorage, now: i64, budget: usize) {
+        let mut next = Some(Cursor(Vec::new()));
+        while let Some(cursor) = next {
+            let now = Timestamp::from_millis(now);
+            next = block_on(storage.sweep(now, Some(&cursor), budget)).expect("healthy").next;
+        }
+    }
+
+    fn keys(storage: &SledStorage) -> Vec<u8> {
+        let listed = block_on(storage.list(&Listing::Kind(Kind::Grant), None, 1_000));
+        let keys = listed.expect("healthy").keys;
+        keys.iter().flat_map(|key| key.id().to_vec()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn what_is_due_is_removed_and_nothing_else(
+            calls in prop::collection::vec(call(), 0..150),
+        ) {
+            let directory = tempfile::TempDir::new().expect("a temporary directory");
+            let storage = SledStorage::open(directory.path()).expect("opens");
+            let mut expected: BTreeMap<u8, (i64, CommitId)> = BTreeMap::new();
+            for (number, call) in calls.into_iter().enumerate() {
+                match call {
+                    Call::Write { key, due } => {
+                        let mut commit = creation(key);
+                        commit.id = CommitId::from_bytes((number as u128).to_be_bytes());
+                        commit.record.purge_at = Timestamp::from_millis(due);
+                        let before = expected.insert(key, (due, commit.id));
+                        commit.expect = before.map(|(_, id)| id);
+                        let outcome = block_on(storage.commit(commit)).expect("healthy");
+                        prop_assert_eq!(outcome, CommitOutcome::Applied);
+                    }
+                    Call::Sweep { now, budget } => {
+                        sweep_all(&storage, now, budget);
+                        expected.retain(|_, (due, _)| *due > now);
+                        let left: Vec<_> = expected.keys().copied().collect();
+                        prop_assert_eq!(keys(&storage), left);
+                    }
+                }
+            }
+            drop(storage);
+            let storage = SledStorage::open(directory.path()).expect("opens again");
+            sweep_all(&storage, 50, 7);
+            expected.retain(|_, (due, _)| *due > 50);
+            prop_assert_eq!(keys(&storage), expected.keys().copied().collect::<Vec<_>>());
+            sweep_all(&storage, 100, 7);
+            prop_assert!(keys(&storage).is_empty());
+        }
     }
 
     fn with_sled(path: &Path, change: impl FnOnce(&sled::Db) -> sled::Result<()>) {

@@ -23,8 +23,8 @@ const BREATH: Duration = Duration::from_millis(1);
 /// * a walk that is not through when its round is over goes on at once, a millisecond after each step:
 ///   nothing stays for longer than a round after it may go, or for two where the order is random;
 /// * where more than a tenth of what was walked had expired the next round is shorter, by as much as it was
-///   more: a tenth is where a busy store settles. (A store that walks nothing but what is due finds more, and is
-///   swept after each rest.)
+///   more: a tenth is where a busy store settles. (A store that only looks at what is due finds more than
+///   that, and is swept after each rest.)
 #[derive(Clone, Copy, Debug)]
 pub struct Sweeper {
     /// The longest time between two steps of a walk.

@@ -1,5 +1,5 @@
-//! *`sweep` examines at most `budget` items and says where to go on; followed to its end it has walked
-//! the whole store.*
+//! *`sweep` examines at most `budget` items and says where to go on; followed to its end it has
+//! removed all that was due.*
 
 use grantor::storage::{Kind, Listing};
 
@@ -27,7 +27,7 @@ pub async fn a_sweep_keeps_to_its_budget_and_ends<B: Backend>() {
         assert_eq!(
             store.keys(&Listing::Kind(Kind::Grant), 10).await.len(),
             25,
-            "with a budget of {budget}, following the cursor walks the whole store"
+            "with a budget of {budget}, all that is due is gone at the end, and nothing else"
         );
         store.sweep_all(3_000, budget).await;
         // The second pass finds the entries that the first could not yet know to dangle.

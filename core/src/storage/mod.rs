@@ -65,7 +65,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Examines at most `budget` records (or index entries) from `after` on and removes those whose
     /// `purge_at` is not after `now`. A record is removed only as it was examined: one that was
     /// replaced meanwhile stays. A step may find nothing to examine and not be the last. What the store
-    /// knows not to be due it need not examine.
+    /// knows not to be due it need not examine, and one that knows where to go on may ignore `after`.
     async fn sweep(
         &self,
         now: Timestamp,
@@ -344,7 +344,7 @@ pub struct Swept {
     pub examined: usize,
     /// Records and index entries that were removed.
     pub removed: usize,
-    /// Where to go on; `None` when the whole store was walked.
+    /// Where to go on; `None` when nothing is left that may be due.
     pub next: Option<Cursor>,
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use grantor::storage::CommitOutcome;
 
 use super::checker::{Call, What, broken};
-use super::concurrent::{Did, Event, History, KEYS};
+use super::concurrent::{CLIENTS, Did, Event, History, KEYS};
 
 /// The story, if no order of its calls explains it.
 pub(super) fn of_what_is_broken(history: &History) -> Option<String> {
@@ -98,8 +98,9 @@ fn calls_on(key: usize, event: &Event, history: &History) -> Vec<Call> {
         }
         // An entry may dangle.
         Did::ListIndex { .. } => vec![],
-        // A store that walks in no order of its own may come by twice.
-        Did::Sweep { now } => vec![What::Sweep { now: *now }; 2],
+        // A store may come by again: one that walks in no order of its own, and one that looks where something has
+        // become due meanwhile.
+        Did::Sweep { now } => vec![What::Sweep { now: *now }; CLIENTS],
     };
     let (invoked, returned) = (event.invoked, event.returned);
     what.into_iter().map(|what| Call { invoked, returned, what }).collect()

@@ -181,7 +181,8 @@ pub(crate) fn run(scenario: Scenario, extent: Extent, place: &Path) -> Result<Ou
     };
     arguments.push(grants.to_string());
     if beside == Beside::Sweep {
-        arguments.push((WARM + extent.duration).as_secs().to_string());
+        // Not to be over before the last request is.
+        arguments.push((extent.duration + 2 * WARM).as_secs().to_string());
     }
     let program = std::env::current_exe()?.with_file_name("grantor-tail");
     let (process, ready) =
