@@ -72,8 +72,8 @@ impl std::fmt::Debug for Agenda {
 }
 
 impl Agenda {
-    /// To be called once the record is there, for each version of it: whoever looks has then seen either
-    /// this version or an empty agenda.
+    /// To be called for each version of a record, once it is there: whoever claimed its range before may not have seen
+    /// it, and whoever claims it afterwards does.
     pub(crate) fn note(&self, key: &[u8], due: Timestamp, created: bool) {
         self.lock().note(key, due, created);
     }

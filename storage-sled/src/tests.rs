@@ -212,19 +212,7 @@ fn a_sweep_looks_where_something_is_due_and_at_little_else() {
         let outcome = block_on(storage.commit(commit)).expect("healthy");
         assert_eq!(outcome, CommitOutcome::Applied);
     };
-    let sweep = |storage: &SledStorage, now| {
-        let mut all = Swept { next: Some(Cursor(Vec::new())), ..Swept::default() };
-        while let Some(cursor) = all.next {
-            let now = Timestamp::from_millis(now);
-            let swept = block_on(storage.sweep(now, Some(&cursor), 3)).expect("healthy");
-            all = Swept {
-                examined: all.examined + swept.examined,
-                removed: all.removed + swept.removed,
-                next: swept.next,
-            };
-        }
-        (all.examined, all.removed)
-    };
+    let sweep = |storage: &SledStorage, now| sweep_all(storage, now, 3);
     let storage = SledStorage::open(directory.path()).expect("opens");
     // Made one after the other, and ten of them in the middle not for long.
     for n in 0..200 {
@@ -259,12 +247,18 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-fn sweep_all(storage: &SledStorage, now: i64, budget: usize) {
+/// Sweeps to the end; how many records were examined, and how many removed.
+fn sweep_all(storage: &SledStorage, now: i64, budget: usize) -> (usize, usize) {
+    let now = Timestamp::from_millis(now);
+    let (mut examined, mut removed) = (0, 0);
     let mut next = Some(Cursor(Vec::new()));
     while let Some(cursor) = next {
-        let now = Timestamp::from_millis(now);
-        next = block_on(storage.sweep(now, Some(&cursor), budget)).expect("healthy").next;
+        let swept = block_on(storage.sweep(now, Some(&cursor), budget)).expect("healthy");
+        examined += swept.examined;
+        removed += swept.removed;
+        next = swept.next;
     }
+    (examined, removed)
 }
 
 fn keys(storage: &SledStorage) -> Vec<u8> {
